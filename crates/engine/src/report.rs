@@ -1,0 +1,109 @@
+//! The account of a run: what every call gave, when it ran, what it waited for (`fanout run --report`).
+//! It does not know how a run is driven.
+
+use crate::event::{Outcome, RunOutcome};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use std::sync::Arc;
+
+/// The version of the report format.
+pub const REPORT_VERSION: u32 = 1;
+
+/// The account of a run. Times are in milliseconds since it began.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Report {
+    /// Version of the format.
+    pub v: u32,
+    /// The run's id.
+    pub run: String,
+    /// The plan's name.
+    pub name: String,
+    /// How it ended.
+    pub outcome: RunOutcome,
+    /// From begin to end.
+    pub wall_ms: f64,
+    /// The sum of the times of all attempts: what running them one by one would have taken.
+    pub calls_ms: f64,
+    /// The longest chain of calls each of which had to wait for the one before, by measured times.
+    pub critical_path: Vec<String>,
+    /// The length of that chain: no plan with these dependencies and times can be faster.
+    pub critical_path_ms: f64,
+    /// `calls_ms / wall_ms`.
+    pub speed_up: f64,
+    /// Total waiting by kind of cause, in milliseconds.
+    pub waits_ms: std::collections::BTreeMap<String, f64>,
+    /// Every call in serial (call) order, elements behind their `foreach` call.
+    pub calls: Vec<CallReport>,
+    /// The plan's `output`, filled in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<serde_json::Value>")]
+    pub output: Option<Arc<RawValue>>,
+    /// What would make the next run faster or safer, such as tools whose missing declaration made calls run
+    /// one by one.
+    pub hints: Vec<String>,
+}
+
+/// The account of a call.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct CallReport {
+    /// Its id, with the index when it is an element: `fares[3]`.
+    pub id: String,
+    /// Its tool.
+    pub tool: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Its result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<serde_json::Value>")]
+    pub result: Option<Arc<RawValue>>,
+    /// What went wrong, or why it was skipped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<CallError>,
+    /// Attempts started.
+    pub attempts: u32,
+    /// When its first attempt started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_ms: Option<f64>,
+    /// When it ended.
+    pub ended_ms: f64,
+    /// What it waited for, in order.
+    pub waits: Vec<WaitReport>,
+    /// Started after something that overlaps its keys ended in doubt.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub after_doubt: bool,
+    /// Processor time of its process, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_ms: Option<f64>,
+    /// Largest resident set of its process, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes_max: Option<u64>,
+}
+
+/// What went wrong.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct CallError {
+    /// A stable code with a page under `docs/errors/`.
+    pub code: String,
+    /// What, on what, why, and what to do.
+    pub message: String,
+    /// More, such as the end of standard error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// A stretch of waiting.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct WaitReport {
+    /// The kind of cause: `input`, `key`, `limit`, `rate`, `backoff`, `stop`, `other_run`, `reserved`, `doubt`,
+    /// `pause`, `resolve`, `elements`.
+    pub cause: String,
+    /// On which call, limit or rate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on: Option<String>,
+    /// For which key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// How long.
+    pub ms: f64,
+}

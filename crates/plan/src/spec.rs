@@ -1,0 +1,138 @@
+//! What a tool is, apart from how it is called: schema, effects, limits, settings (`ToolSpec`), and the toolbox it is in.
+//! It does not know adapters, runs or files. Everything here can be sent.
+
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A source of tools, and what they share.
+#[derive(Clone, Debug, Default)]
+pub struct ToolboxSpec {
+    /// Its name, which is the first part of its tools' names where a reader prefixes them.
+    pub name: Arc<str>,
+    /// The key that a tool without declared effects writes; the toolbox's name when absent. Toolboxes over one
+    /// resource share it.
+    pub key: Option<String>,
+    /// At most this many attempts of its tools at once.
+    pub running_max: Option<u32>,
+    /// At most this many starts of its tools in a time.
+    pub rate: Option<Rate>,
+    /// The tools.
+    pub tools: Vec<ToolSpec>,
+}
+
+/// Something callable.
+#[derive(Clone, Debug)]
+pub struct ToolSpec {
+    /// Its full name, as plans write it.
+    pub name: Arc<str>,
+    /// What it does, for people and models.
+    pub description: String,
+    /// JSON Schema of its arguments.
+    pub args_schema: Value,
+    /// JSON Schema of its result, if it promises one.
+    pub result_schema: Option<Value>,
+    /// What it touches; `None`: nothing was declared.
+    pub effects: Option<EffectsSpec>,
+    /// What kind of adapter it has: decides what an undeclared tool is taken to touch.
+    pub kind: ToolKind,
+    /// At most this many attempts at once.
+    pub running_max: Option<u32>,
+    /// At most this many starts in a time.
+    pub rate: Option<Rate>,
+    /// Settings that a call may override.
+    pub settings: SettingsSpec,
+}
+
+/// The kinds of adapter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ToolKind {
+    /// A function of this program.
+    Native,
+    /// A program.
+    Process,
+}
+
+/// What a tool or call touches. `reads`/`writes` are key templates such as `file:${args.path}`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EffectsSpec {
+    /// Templates of the keys it reads.
+    pub reads: Vec<String>,
+    /// Templates of the keys it may write.
+    pub writes: Vec<String>,
+    /// Running it twice is as running it once.
+    pub idempotent: bool,
+    /// It destroys something.
+    pub destructive: bool,
+}
+
+/// Settings of a tool, overridden by those of a call, overridden by nothing. Absent: the default.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SettingsSpec {
+    /// The longest an attempt may last.
+    pub timeout: Option<Duration>,
+    /// The longest an attempt may be silent.
+    pub idle_timeout: Option<Duration>,
+    /// How failures are retried.
+    pub retry: Option<RetrySpec>,
+    /// The priority class.
+    pub priority: Option<Priority>,
+    /// Named amounts held during an attempt.
+    pub uses: BTreeMap<String, u64>,
+    /// A first guess of the duration.
+    pub expect: Option<Duration>,
+    /// What to do when nobody knows whether an attempt took effect.
+    pub in_doubt: Option<InDoubt>,
+}
+
+/// How failures are retried; absent fields have defaults.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct RetrySpec {
+    /// All attempts, the first included.
+    pub attempts: Option<u32>,
+    /// The delay before the second attempt.
+    pub backoff: Option<Duration>,
+    /// What the delay is multiplied with each time.
+    pub factor: Option<f64>,
+    /// The longest delay.
+    pub backoff_max: Option<Duration>,
+}
+
+/// What to do when nobody knows whether an attempt took effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InDoubt {
+    /// The outcome is in doubt.
+    Fail,
+    /// A new attempt.
+    Rerun,
+    /// Ask somebody.
+    Ask,
+}
+
+/// The priority classes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Priority {
+    /// After everything else.
+    Lowest,
+    /// After normal calls.
+    Low,
+    /// The default.
+    #[default]
+    Normal,
+    /// Before normal calls.
+    High,
+    /// Before everything else.
+    Highest,
+}
+
+/// A rate such as `10/s` or `100/min`, with how many may come at once.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rate {
+    /// Starts per `per`.
+    pub count: u32,
+    /// The time.
+    pub per: Duration,
+    /// How many may come at once; `count` when absent.
+    pub burst: Option<u32>,
+}

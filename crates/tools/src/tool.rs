@@ -1,0 +1,159 @@
+//! What every adapter offers (`Tool`) and what it is given for an attempt (`Attempt`).
+//! It does not know how any particular kind of tool is called.
+
+use serde_json::value::RawValue;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// A result as JSON text, shared and parsed only when looked into.
+pub type JsonText = Arc<RawValue>;
+
+/// The future of one attempt.
+pub type ToolFuture = Pin<Box<dyn Future<Output = ToolResult> + Send + 'static>>;
+
+/// What an attempt ends with.
+pub type ToolResult = Result<ToolOutput, ToolError>;
+
+/// A way to call something: one value per tool, shared by all its attempts.
+///
+/// Contract: the future resolves soon after `attempt.aborted` fires, and when it resolves nothing of the attempt
+/// runs any more (process trees are reaped). Dropping the future must also end the attempt, if less politely.
+pub trait Tool: Send + Sync + 'static {
+    /// Start one attempt. Must not block; the work is done by the future.
+    fn call(&self, attempt: Attempt) -> ToolFuture;
+}
+
+/// What one attempt is given.
+pub struct Attempt {
+    /// The arguments, validated against the tool's schema.
+    pub args: JsonText,
+    /// Which call of which run and which try, for messages and for the environment of processes.
+    pub id: AttemptId,
+    /// Fires when the attempt is to end early.
+    pub aborted: CancellationToken,
+    /// Where signs of life go.
+    pub progress: Progress,
+}
+
+/// The name of an attempt, unique in the engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttemptId {
+    /// The run.
+    pub run: Arc<str>,
+    /// The call's id, with its index when it is an element: `fares[3]`.
+    pub call: Arc<str>,
+    /// Which try, from 1.
+    pub attempt: u32,
+}
+
+/// Signs of life of an attempt. Cheap to clone and to call often: it only reaches the driver now and then.
+#[derive(Clone)]
+pub struct Progress(Option<Arc<ProgressInner>>);
+
+struct ProgressInner {
+    interval_ns: u64,
+    origin: std::time::Instant,
+    next_ns: AtomicU64,
+    notify: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Progress {
+    /// Nobody listens.
+    pub fn none() -> Progress {
+        Progress(None)
+    }
+
+    /// Calls `notify` at most once per `interval`, however often there is progress.
+    pub fn every(interval: Duration, notify: impl Fn() + Send + Sync + 'static) -> Progress {
+        Progress(Some(Arc::new(ProgressInner {
+            interval_ns: u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX),
+            origin: std::time::Instant::now(),
+            next_ns: AtomicU64::new(0),
+            notify: Box::new(notify),
+        })))
+    }
+
+    /// The attempt did something.
+    pub fn made(&self) {
+        let Some(inner) = &self.0 else { return };
+        let now = u64::try_from(inner.origin.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let next = inner.next_ns.load(Ordering::Relaxed);
+        if now >= next
+            && inner
+                .next_ns
+                .compare_exchange(next, now.saturating_add(inner.interval_ns), Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+        {
+            (inner.notify)();
+        }
+    }
+}
+
+/// What a tool gave back.
+#[derive(Clone, Debug)]
+pub struct ToolOutput {
+    /// The result.
+    pub value: JsonText,
+    /// What the kernel counted for a process tool.
+    pub usage: Option<Usage>,
+}
+
+impl ToolOutput {
+    /// A result without accounting.
+    pub fn new(value: JsonText) -> ToolOutput {
+        ToolOutput { value, usage: None }
+    }
+}
+
+/// What an attempt cost, as counted by the kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Usage {
+    /// Processor time, user and system.
+    pub cpu: Duration,
+    /// The largest resident set, in bytes.
+    pub memory_bytes_max: u64,
+}
+
+/// What went wrong in an attempt. A fact; whether it is retried is decided elsewhere.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct ToolError {
+    /// The kind decisions depend on.
+    pub class: ErrorClass,
+    /// A stable code with a page under `docs/errors/`, such as `process_exit`.
+    pub code: &'static str,
+    /// What, on what, why, and what to do. No secrets.
+    pub message: String,
+    /// When the tool asked to be tried again at the earliest.
+    pub retry_after: Option<Duration>,
+    /// Whether the tool can have been reached.
+    pub reached: Reached,
+    /// More for a person or a model, such as the end of standard error. Bounded by the adapter.
+    pub detail: Option<String>,
+}
+
+/// The kinds of failure that decisions depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorClass {
+    /// May go away by itself.
+    Transient,
+    /// Will be the same next time.
+    Permanent,
+    /// It was aborted; `reached` tells whether it can have taken effect.
+    Aborted,
+}
+
+/// Whether an attempt can have reached its tool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reached {
+    /// Proven not.
+    No,
+    /// Yes, and the tool itself told how it ended.
+    Yes,
+    /// Perhaps, and nobody told how it ended.
+    Unknown,
+}
