@@ -1,5 +1,15 @@
 //! How a call is made: the [`Tool`] trait and its adapters (native functions, processes).
 //! It does not know runs, plans or policy: an adapter says what happened, others decide what follows.
+#[cfg(unix)]
+pub mod guard;
+pub mod native;
+#[cfg(unix)]
+pub mod process;
 mod tool;
+mod toolbox;
 
+pub use native::{Context, Native, NativeTool};
+#[cfg(unix)]
+pub use process::{GuardCommand, ProcessOptions, Processes};
 pub use tool::*;
+pub use toolbox::Toolbox;

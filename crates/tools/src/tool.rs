@@ -157,3 +157,80 @@ pub enum Reached {
     /// Perhaps, and nobody told how it ended.
     Unknown,
 }
+
+impl ToolError {
+    /// A failure that the tool itself told of and that will be the same next time; its code is `tool_failed`.
+    pub fn permanent(message: impl Into<String>) -> ToolError {
+        ToolError::told(ErrorClass::Permanent, message.into())
+    }
+
+    /// A failure that the tool itself told of and that may go away by itself; its code is `tool_failed`.
+    ///
+    /// ```
+    /// use fanout_tools::ToolError;
+    /// use std::time::Duration;
+    /// let busy = ToolError::transient("the printer is busy").after(Duration::from_secs(2));
+    /// assert_eq!(busy.retry_after, Some(Duration::from_secs(2)));
+    /// ```
+    pub fn transient(message: impl Into<String>) -> ToolError {
+        ToolError::told(ErrorClass::Transient, message.into())
+    }
+
+    /// The same error under another code. A code is stable, in snake_case, and has a page.
+    pub fn code(self, code: &'static str) -> ToolError {
+        ToolError { code, ..self }
+    }
+
+    /// The same error, not to be retried before `delay` has passed.
+    pub fn after(self, delay: Duration) -> ToolError {
+        ToolError { retry_after: Some(delay), ..self }
+    }
+
+    /// The same error, saying whether the tool can have been reached.
+    pub fn reached(self, reached: Reached) -> ToolError {
+        ToolError { reached, ..self }
+    }
+
+    /// The same error with more for a person or a model to read; nothing when it is empty.
+    pub fn detail(self, detail: impl Into<String>) -> ToolError {
+        let detail = detail.into();
+        ToolError { detail: (!detail.is_empty()).then_some(detail), ..self }
+    }
+
+    /// The end of an attempt that was aborted.
+    pub fn aborted(reached: Reached) -> ToolError {
+        let message = match reached {
+            Reached::No => "the attempt was aborted before it started",
+            Reached::Yes | Reached::Unknown => "the attempt was aborted while it ran",
+        };
+        ToolError { class: ErrorClass::Aborted, code: "aborted", reached, ..ToolError::permanent(message) }
+    }
+
+    fn told(class: ErrorClass, message: String) -> ToolError {
+        ToolError { class, code: "tool_failed", message, retry_after: None, reached: Reached::Yes, detail: None }
+    }
+}
+
+impl From<String> for ToolError {
+    fn from(message: String) -> ToolError {
+        ToolError::permanent(message)
+    }
+}
+
+impl From<&str> for ToolError {
+    fn from(message: &str) -> ToolError {
+        ToolError::permanent(message)
+    }
+}
+
+impl From<std::io::Error> for ToolError {
+    fn from(error: std::io::Error) -> ToolError {
+        ToolError::permanent(error.to_string())
+    }
+}
+
+impl From<serde_json::Error> for ToolError {
+    fn from(error: serde_json::Error) -> ToolError {
+        ToolError::permanent(error.to_string())
+    }
+}
