@@ -4,6 +4,26 @@
 //! [`Core`] owns every run of an engine and the limits they share. [`Core::handle`] is the only way in,
 //! [`Core::poll_action`] the only way out, [`Core::poll_timeout`] says when to come back with
 //! [`Event::Tick`] and [`Core::view`] is for screens.
+mod admission;
+mod attempts;
+mod call;
+mod core;
+mod ends;
+mod fault;
+mod gates;
+mod keys;
+mod listing;
+mod order;
+pub mod policy;
+mod seats;
+#[cfg(feature = "sim")]
+pub mod sim;
+mod timers;
 mod types;
+mod view;
 
+pub use crate::core::Core;
+#[cfg(feature = "sim")]
+pub use fault::Fault;
 pub use types::*;
+pub use view::{CallState, CallView, View};

@@ -1,0 +1,590 @@
+//! Admission: which ready call starts now, among those that fit. One owner takes everything an attempt needs at
+//! once, so that no order of taking matters and nothing deadlocks.
+//! It does not know how calls become ready, nor what follows an attempt.
+//!
+//! Ready calls of one run with the same settings form a *class*: they need the same, so only the best of a class
+//! is ever looked at. A class is a candidate, or parked at the one gate that it was found not to fit through.
+//! A run's virtual time only grows, so a key noted earlier is never too large: keys are corrected when they come
+//! first ("lazy heap").
+
+use crate::call::{Kept, State};
+use crate::core::Core;
+use crate::fault::Fault;
+use crate::gates::GateId;
+use crate::keys::Block;
+use crate::policy::{self, ClassKey, Rank};
+use crate::timers::TimerId;
+use crate::types::*;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+/// Ready calls of one run with the same settings.
+#[derive(Debug)]
+pub(crate) struct Class {
+    pub(crate) run: u32,
+    #[expect(dead_code, reason = "keeps the address that names the class from being used again")]
+    settings: Arc<Settings>,
+    queue: BTreeSet<(Rank, u32)>,
+    place: Place,
+    /// What it was last kept out by.
+    cause: Option<Cause>,
+}
+
+/// Where a class is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Place {
+    /// Its queue is empty.
+    Idle,
+    Candidate(ClassKey),
+    Parked { gate: GateId, amount: u64, key: ClassKey },
+    Paused,
+}
+
+/// The state of admission that is not per call.
+#[derive(Debug, Default)]
+pub(crate) struct Admission {
+    pub(crate) classes: Vec<Option<Class>>,
+    free: Vec<u32>,
+    candidates: BTreeSet<(ClassKey, u32)>,
+    /// All starts so far.
+    starts: u64,
+    /// Ready calls of all runs.
+    ready: u64,
+    /// The virtual time of the last start.
+    service: u64,
+    /// Calls that became ready since the last decision: (slot, `readied`).
+    fresh: Vec<(u32, u32)>,
+    /// (starts at which it ages, slot, `readied`), in order.
+    ageing: VecDeque<(u64, u32, u32)>,
+    aged: VecDeque<(u32, u32)>,
+    /// The first aged call, when it does not fit yet.
+    pub(crate) reserved: Option<u32>,
+    /// What waits only because of the reservation.
+    kept_classes: BTreeSet<u32>,
+    kept_calls: Vec<u32>,
+}
+
+/// Why a call can't start now.
+#[derive(Clone, Copy, Debug)]
+enum Misfit {
+    Gate { gate: GateId, amount: u64, reserved: bool },
+    Hold(Block),
+    ReservedKey(u32),
+}
+
+impl Core {
+    /// Starts what can start.
+    pub(crate) fn admit(&mut self) {
+        loop {
+            self.age();
+            if self.start_aged() {
+                continue;
+            }
+            self.wake_holds();
+            self.wake_gates();
+            let Some((key, class)) = self.admission.candidates.pop_first() else { break };
+            let current = self.class_key(class).expect("a candidate has calls");
+            if current > key {
+                self.admission.candidates.insert((current, class));
+                self.class_mut(class).place = Place::Candidate(current);
+                continue;
+            }
+            self.try_class(class);
+        }
+        for (slot, readied) in std::mem::take(&mut self.admission.fresh) {
+            if self.is_ready_since(slot, readied) {
+                let due = policy::ages_at(self.admission.starts, self.admission.ready);
+                let last = self.admission.ageing.back().map_or(0, |x| x.0);
+                self.admission.ageing.push_back((due.max(last), slot, readied));
+            }
+        }
+    }
+
+    /// Why a ready call has not started.
+    pub(crate) fn ready_cause(&self, slot: u32) -> Option<Cause> {
+        let call = self.call(slot);
+        let run = self.run_at(call.run);
+        match call.state {
+            State::Ready { kept: Kept::Hold { block, holder, .. } } => {
+                Some(Cause::OtherRun { holder, claim: block.claim })
+            }
+            State::Ready { kept: Kept::Reserved { by } } => Some(Cause::Reserved(by)),
+            _ if run.paused => Some(Cause::Pause),
+            _ => self.admission.classes[call.class as usize].as_ref().and_then(|c| c.cause),
+        }
+    }
+
+    /// A call became ready.
+    pub(crate) fn enqueue(&mut self, slot: u32) {
+        self.calls[slot as usize].readied += 1;
+        let call = self.call(slot);
+        let (run, class, rank, readied) = (call.run, call.class, call.rank, call.readied);
+        let service = self.admission.service;
+        let r = self.run_at_mut(run);
+        if r.ready == 0 {
+            r.service = r.service.max(service);
+        }
+        r.ready += 1;
+        self.admission.ready += 1;
+        self.admission.fresh.push((slot, readied));
+        self.class_mut(class).queue.insert((rank, slot));
+        self.place_class(class);
+    }
+
+    /// A call is no longer ready.
+    pub(crate) fn dequeue(&mut self, slot: u32, kept: Kept) {
+        let call = self.call(slot);
+        let (run, class, rank) = (call.run, call.class, call.rank);
+        self.run_at_mut(run).ready -= 1;
+        self.admission.ready -= 1;
+        self.unkeep(kept);
+        self.class_mut(class).queue.remove(&(rank, slot));
+        self.place_class(class);
+    }
+
+    /// The rank of a call changed while it was ready.
+    pub(crate) fn rerank(&mut self, slot: u32, rank: Rank) {
+        let call = &mut self.calls[slot as usize];
+        let (old, class) = (call.rank, call.class);
+        call.rank = rank;
+        if call.state == (State::Ready { kept: Kept::Not }) {
+            let queue = &mut self.class_mut(class).queue;
+            queue.remove(&(old, slot));
+            queue.insert((rank, slot));
+            self.place_class(class);
+        }
+    }
+
+    /// The class of calls with these settings in a run.
+    pub(crate) fn class_of(&mut self, run: u32, settings: &Arc<Settings>) -> u32 {
+        let address = Arc::as_ptr(settings) as usize;
+        if let Some(&class) = self.run_at(run).class_of.get(&address) {
+            return class;
+        }
+        let class = Class {
+            run,
+            settings: settings.clone(),
+            queue: BTreeSet::new(),
+            place: if self.run_at(run).paused { Place::Paused } else { Place::Idle },
+            cause: None,
+        };
+        let id = match self.admission.free.pop() {
+            Some(id) => {
+                self.admission.classes[id as usize] = Some(class);
+                id
+            }
+            None => {
+                self.admission.classes.push(Some(class));
+                u32::try_from(self.admission.classes.len() - 1).expect("fewer than 2^32 classes")
+            }
+        };
+        let run = self.run_at_mut(run);
+        run.class_of.insert(address, id);
+        run.classes.push(id);
+        id
+    }
+
+    /// A run ended: its classes, which are empty, go.
+    pub(crate) fn drop_classes(&mut self, classes: &[u32]) {
+        for &class in classes {
+            self.unplace(class);
+            self.admission.classes[class as usize] = None;
+            self.admission.free.push(class);
+        }
+    }
+
+    /// The run was paused or resumed.
+    pub(crate) fn pause_classes(&mut self, run: u32, paused: bool) {
+        for class in self.run_at(run).classes.clone() {
+            let waiting: Vec<u32> = self.class(class).queue.iter().map(|x| x.1).collect();
+            let cause = if paused { self.class(class).cause } else { Some(Cause::Pause) };
+            for slot in waiting {
+                let now = self.now;
+                let call = &mut self.calls[slot as usize];
+                call.account(cause.unwrap_or(Cause::Pause), now);
+                let readied = call.readied;
+                self.admission.fresh.push((slot, readied));
+            }
+            self.unplace(class);
+            if paused {
+                self.class_mut(class).place = Place::Paused;
+            } else {
+                self.class_mut(class).place = Place::Idle;
+                self.class_mut(class).cause = None;
+                self.place_class(class);
+            }
+        }
+    }
+
+    /// Everything of a run is looked at again, because amounts lent to it are free.
+    pub(crate) fn retry_run(&mut self, run: u32) {
+        for class in self.run_at(run).classes.clone() {
+            self.make_candidate(class);
+        }
+    }
+
+    fn class(&self, class: u32) -> &Class {
+        self.admission.classes[class as usize].as_ref().expect("a class of a run")
+    }
+
+    fn class_mut(&mut self, class: u32) -> &mut Class {
+        self.admission.classes[class as usize].as_mut().expect("a class of a run")
+    }
+
+    fn class_key(&self, class: u32) -> Option<ClassKey> {
+        let c = self.class(class);
+        let (rank, _) = c.queue.first()?;
+        Some(ClassKey { service: self.run_at(c.run).service, rank: *rank, run: c.run })
+    }
+
+    /// Takes a class out of wherever it is.
+    fn unplace(&mut self, class: u32) {
+        match self.class(class).place {
+            Place::Idle | Place::Paused => {}
+            Place::Candidate(key) => {
+                self.admission.candidates.remove(&(key, class));
+            }
+            Place::Parked { gate, amount, key } => self.gates.unpark(gate, amount, key, class),
+        }
+        self.class_mut(class).place = Place::Idle;
+    }
+
+    /// Puts a class where it belongs after its queue changed: a parked one stays parked under its new key.
+    fn place_class(&mut self, class: u32) {
+        let old = self.class(class).place;
+        if old == Place::Paused {
+            return;
+        }
+        let new = match (self.class_key(class), old) {
+            (None, _) => Place::Idle,
+            (Some(key), Place::Parked { gate, amount, .. }) => Place::Parked { gate, amount, key },
+            (Some(key), _) => Place::Candidate(key),
+        };
+        if new == old {
+            return;
+        }
+        self.unplace(class);
+        self.put(class, new);
+    }
+
+    fn put(&mut self, class: u32, place: Place) {
+        match place {
+            Place::Idle | Place::Paused => {}
+            Place::Candidate(key) => {
+                self.admission.candidates.insert((key, class));
+            }
+            Place::Parked { gate, amount, key } => self.gates.park(gate, amount, key, class),
+        }
+        self.class_mut(class).place = place;
+        self.keys.touched += 1;
+    }
+
+    fn make_candidate(&mut self, class: u32) {
+        if self.class(class).place == Place::Paused {
+            return;
+        }
+        self.unplace(class);
+        if let Some(key) = self.class_key(class) {
+            self.put(class, Place::Candidate(key));
+        }
+    }
+
+    /// Starts the best call of a class that was just taken from the candidates, or parks what does not fit.
+    fn try_class(&mut self, class: u32) {
+        self.class_mut(class).place = Place::Idle;
+        let Some(&(_, slot)) = self.class(class).queue.first() else { return };
+        match self.misfit(slot) {
+            None => self.start(slot),
+            Some(Misfit::Gate { gate, amount, reserved }) => {
+                let key = self.class_key(class).expect("a class with a call");
+                let cause = match self.admission.reserved {
+                    Some(by) if reserved => Cause::Reserved(self.call_ref(by)),
+                    _ => gate.cause(),
+                };
+                self.class_mut(class).cause = Some(cause);
+                self.put(class, Place::Parked { gate, amount, key });
+                if reserved {
+                    self.admission.kept_classes.insert(class);
+                } else if let GateId::Rate(rate) = gate {
+                    self.timers.set(self.gates.rate_opens(rate), TimerId::Rate(rate));
+                }
+            }
+            Some(Misfit::Hold(block)) => {
+                self.wait_for_hold(slot, block);
+            }
+            Some(Misfit::ReservedKey(by)) => {
+                self.admission.kept_calls.push(slot);
+                self.keep(slot, Kept::Reserved { by: self.call_ref(by) });
+            }
+        }
+    }
+
+    /// What keeps a ready call from starting, if anything.
+    fn misfit(&self, slot: u32) -> Option<Misfit> {
+        let call = self.call(slot);
+        let run = self.run_at(call.run);
+        let lender = run.lender.as_ref().filter(|x| !x.lent);
+        let reserved = self.admission.reserved.filter(|&r| r != slot);
+        for &(limit, amount) in &call.settings.needs {
+            let amount = amount.saturating_sub(lent(lender.map(|x| &*x.needs), limit));
+            if !self.gates.fits(limit, amount, 0) {
+                return Some(Misfit::Gate { gate: GateId::Limit(limit), amount, reserved: false });
+            }
+            let kept = reserved.map_or(0, |r| lent(Some(&self.call(r).settings.needs), limit));
+            if kept > 0 && !self.gates.fits(limit, amount, kept) {
+                let amount = amount.saturating_add(kept);
+                return Some(Misfit::Gate { gate: GateId::Limit(limit), amount, reserved: true });
+            }
+        }
+        for &rate in &call.settings.rates {
+            let gate = GateId::Rate(rate);
+            if self.gates.rate_opens(rate) > self.now {
+                return Some(Misfit::Gate { gate, amount: 1, reserved: false });
+            }
+            if reserved.is_some_and(|r| self.call(r).settings.rates.contains(&rate)) {
+                return Some(Misfit::Gate { gate, amount: 2, reserved: true });
+            }
+        }
+        if let Some(block) = self.held_against(slot) {
+            return Some(Misfit::Hold(block));
+        }
+        let by = reserved.filter(|&r| {
+            let other = self.call(r);
+            let waits = matches!(other.state, State::Ready { kept: Kept::Hold { .. } });
+            waits && other.run != call.run && run.lender.is_none() && conflict(&call.claims, &other.claims)
+        });
+        by.map(Misfit::ReservedKey)
+    }
+
+    fn held_against(&self, slot: u32) -> Option<Block> {
+        let call = self.call(slot);
+        if call.held.is_empty() || !self.keys.any_held() {
+            return None;
+        }
+        let run = self.run_at(call.run);
+        self.keys.held_against(&call.held, |holder| holder == slot || self.is_lender(run.lender.as_ref(), holder))
+    }
+
+    fn wait_for_hold(&mut self, slot: u32, block: Block) {
+        let holder = self.call_ref(block.holder);
+        let ticket = self.keys.wait_hold(block, self.hold_kind(slot, block), slot);
+        self.keep(slot, Kept::Hold { block, ticket, holder });
+    }
+
+    /// Which calls are let in together when a hold at this block ends.
+    fn hold_kind(&self, slot: u32, block: Block) -> usize {
+        let call = self.call(slot);
+        if self.run_at(call.run).lender.is_some() {
+            return crate::keys::KIND_LENT;
+        }
+        let held = call.held[block.claim as usize];
+        2 * usize::from(held.node == block.node) + usize::from(held.write)
+    }
+
+    fn start(&mut self, slot: u32) {
+        let (run, needs) = (self.call(slot).run, self.call(slot).settings.clone());
+        let r = self.run_at_mut(run);
+        let borrowing = r.lender.as_ref().is_some_and(|x| !x.lent);
+        let lender = r.lender.as_mut().filter(|x| !x.lent);
+        let lent_needs = lender.map(|x| {
+            x.lent = true;
+            x.needs.clone()
+        });
+        r.service += policy::service(r.weight);
+        let service = r.service - policy::service(r.weight);
+        self.admission.service = self.admission.service.max(service);
+        self.admission.starts += 1;
+        for &(limit, amount) in &needs.needs {
+            self.gates.take(limit, amount.saturating_sub(lent(lent_needs.as_deref(), limit)));
+        }
+        for &rate in &needs.rates {
+            self.gates.take_rate(rate, self.now);
+        }
+        let cause = self.ready_cause(slot).unwrap_or(Cause::Resolve);
+        let now = self.now;
+        let call = &mut self.calls[slot as usize];
+        call.account(cause, now);
+        call.flags.borrowing = borrowing;
+        self.begin_attempt(slot);
+    }
+
+    /// Gives back what an attempt of the call used.
+    pub(crate) fn give_back(&mut self, slot: u32) {
+        let call = self.call(slot);
+        let (run, settings, borrowing) = (call.run, call.settings.clone(), call.flags.borrowing);
+        let lent_needs = match &mut self.run_at_mut(run).lender {
+            Some(lender) if borrowing => {
+                lender.lent = false;
+                Some(lender.needs.clone())
+            }
+            _ => None,
+        };
+        for &(limit, amount) in &settings.needs {
+            self.gates.give_back(limit, amount.saturating_sub(lent(lent_needs.as_deref(), limit)));
+        }
+        if borrowing {
+            self.calls[slot as usize].flags.borrowing = false;
+            self.retry_run(run);
+        }
+    }
+
+    /// Calls that were passed over often enough are aged.
+    fn age(&mut self) {
+        let a = &mut self.admission;
+        if self.planted.is(Fault::AgeingOff) {
+            return;
+        }
+        while let Some(&(due, slot, readied)) = a.ageing.front()
+            && due <= a.starts
+        {
+            a.ageing.pop_front();
+            a.aged.push_back((slot, readied));
+        }
+    }
+
+    /// Starts the first aged call, or reserves for it what it needs.
+    fn start_aged(&mut self) -> bool {
+        while let Some(&(slot, readied)) = self.admission.aged.front() {
+            if !self.is_ready_since(slot, readied) || self.run_at(self.call(slot).run).paused {
+                self.admission.aged.pop_front();
+                continue;
+            }
+            if self.admission.reserved != Some(slot) {
+                self.unreserve();
+                self.admission.reserved = Some(slot).filter(|_| !self.planted.is(Fault::ReservationOff));
+            }
+            if self.misfit(slot).is_some() {
+                return false;
+            }
+            self.admission.aged.pop_front();
+            self.start(slot);
+            return true;
+        }
+        if self.admission.reserved.is_some() {
+            self.unreserve();
+        }
+        false
+    }
+
+    /// Ends the reservation: what it kept back is looked at again.
+    fn unreserve(&mut self) {
+        self.admission.reserved = None;
+        for class in std::mem::take(&mut self.admission.kept_classes) {
+            if self.admission.classes[class as usize].is_some() {
+                self.make_candidate(class);
+            }
+        }
+        for slot in std::mem::take(&mut self.admission.kept_calls) {
+            if matches!(self.call(slot).state, State::Ready { kept: Kept::Reserved { .. } }) {
+                self.keep(slot, Kept::Not);
+            }
+        }
+    }
+
+    /// Gates that got room: the best class that waits there is a candidate again.
+    fn wake_gates(&mut self) {
+        let mut at = 0;
+        while at < self.gates.freed.len() {
+            let gate = self.gates.freed[at];
+            match self.gates.best_parked(gate, self.now) {
+                None => {
+                    self.gates.freed.swap_remove(at);
+                    if let GateId::Rate(rate) = gate
+                        && self.gates.is_waited_for(gate)
+                    {
+                        self.timers.set(self.gates.rate_opens(rate), TimerId::Rate(rate));
+                    }
+                }
+                Some((key, class)) => {
+                    let current = self.class_key(class).expect("a parked class has calls");
+                    let Place::Parked { gate, amount, .. } = self.class(class).place else {
+                        unreachable!("a class stands where it says")
+                    };
+                    self.unplace(class);
+                    if current > key {
+                        self.put(class, Place::Parked { gate, amount, key: current });
+                    } else {
+                        self.put(class, Place::Candidate(current));
+                        at += 1;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Nodes where a hold ended: who waits there and is let in by it is queued again.
+    fn wake_holds(&mut self) {
+        while let Some(node) = self.keys.freed.pop() {
+            for kind in 0..crate::keys::KINDS {
+                let mut after = 0;
+                while let Some((ticket, slot)) = self.keys.waiting_hold(node, kind, after) {
+                    let State::Ready { kept: Kept::Hold { block, .. } } = self.call(slot).state else {
+                        unreachable!("a waiting call is ready")
+                    };
+                    match self.held_against(slot) {
+                        None => self.keep(slot, Kept::Not),
+                        Some(now) if now.node == block.node => {
+                            if kind != crate::keys::KIND_LENT {
+                                break;
+                            }
+                            after = ticket;
+                        }
+                        Some(now) => self.wait_for_hold(slot, now),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Changes what keeps a ready call out of its class's queue.
+    fn keep(&mut self, slot: u32, kept: Kept) {
+        let State::Ready { kept: old } = self.call(slot).state else { unreachable!("only ready calls are kept") };
+        if let Some(cause) = self.ready_cause(slot) {
+            let now = self.now;
+            self.calls[slot as usize].account(cause, now);
+        }
+        self.unkeep(old);
+        let call = &mut self.calls[slot as usize];
+        call.state = State::Ready { kept };
+        let (class, rank) = (call.class, call.rank);
+        if kept == Kept::Not {
+            self.class_mut(class).queue.insert((rank, slot));
+        } else {
+            self.class_mut(class).queue.remove(&(rank, slot));
+        }
+        self.place_class(class);
+    }
+
+    fn unkeep(&mut self, kept: Kept) {
+        if let Kept::Hold { block, ticket, .. } = kept {
+            self.keys.unwait_hold(block.node, ticket);
+        }
+    }
+
+    fn is_ready_since(&self, slot: u32, readied: u32) -> bool {
+        let call = self.call(slot);
+        matches!(call.state, State::Ready { .. }) && call.readied == readied
+    }
+
+    /// Whether `holder` is the attempt inside which the run was started, or one around it.
+    fn is_lender(&self, lender: Option<&crate::call::Lender>, holder: u32) -> bool {
+        let mut lender = lender;
+        while let Some(l) = lender {
+            if l.slot == holder {
+                return self.call(holder).attempt == l.attempt;
+            }
+            lender = self.runs_slab.get(l.run as usize).and_then(|r| r.as_ref()).and_then(|r| r.lender.as_ref());
+        }
+        false
+    }
+}
+
+/// How much of a limit these needs hold.
+fn lent(needs: Option<&[(LimitId, u64)]>, limit: LimitId) -> u64 {
+    needs.and_then(|n| n.iter().find(|x| x.0 == limit)).map_or(0, |x| x.1)
+}
+
+/// Whether two calls may not run at once.
+pub(crate) fn conflict(a: &[Claim], b: &[Claim]) -> bool {
+    a.iter().any(|x| b.iter().any(|y| (x.write || y.write) && x.key.overlaps(&y.key)))
+}

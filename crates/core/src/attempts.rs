@@ -1,0 +1,301 @@
+//! Attempts: from inputs that are there to a start, and from the end of an attempt to what follows.
+//! It does not know who decides (policy.rs) nor what an outcome leads to (ends.rs).
+
+use crate::admission::conflict;
+use crate::call::{Kept, NEVER, State};
+use crate::core::Core;
+use crate::fault::Fault;
+use crate::policy::{self, Next};
+use crate::types::*;
+
+impl Core {
+    /// All inputs of a call have ended.
+    pub(crate) fn inputs_there(&mut self, slot: u32) {
+        if self.call(slot).flags.resolve {
+            self.set(slot, State::Resolving { again: false });
+            let call = self.call_ref(slot);
+            self.actions.push_back(Action::Resolve { call, again: false });
+        } else {
+            self.take_turn(slot);
+        }
+    }
+
+    /// The driver resolved a call. An answer nobody waits for is ignored.
+    pub(crate) fn resolved(&mut self, call: CallRef, resolution: Resolution) {
+        let Some(slot) = self.find(call) else { return };
+        let State::Resolving { again } = self.call(slot).state else { return };
+        let now = self.now;
+        self.calls[slot as usize].account(Cause::Resolve, now);
+        match resolution {
+            Resolution::Run { .. } if self.call(slot).flags.foreach => {
+                self.end(slot, Outcome::Failed, Reason::Unresolved);
+            }
+            Resolution::Run { claims } => {
+                if let Some(claims) = claims {
+                    // Whoever is woken by leaving is looked at only after the new claims are in line.
+                    self.leave_place(slot);
+                    self.calls[slot as usize].claims = claims;
+                    self.enter_place(slot);
+                }
+                self.placed(slot);
+                self.take_turn(slot);
+            }
+            Resolution::Elements(count) if self.call(slot).flags.foreach && !again => self.expand(slot, count),
+            Resolution::Elements(_) | Resolution::Error => self.end(slot, Outcome::Failed, Reason::Unresolved),
+            Resolution::Skip => self.end(slot, Outcome::Skipped, Reason::When),
+        }
+    }
+
+    /// A line the call waited at has moved past it.
+    pub(crate) fn line_moved(&mut self, slot: u32) {
+        let State::Ordered { block } = self.call(slot).state else { return };
+        let holder = self.call_ref(block.holder);
+        let now = self.now;
+        self.calls[slot as usize].account(Cause::Key { holder, claim: block.claim }, now);
+        self.take_turn(slot);
+    }
+
+    /// `on_failure: stop`: no earlier call is open any more.
+    pub(crate) fn gate_opened(&mut self, slot: u32, by: u32) {
+        let holder = self.call_ref(by);
+        let now = self.now;
+        self.calls[slot as usize].account(Cause::Stop(holder), now);
+        self.take_turn(slot);
+    }
+
+    /// A call that knows its keys waits for its turn, or is ready.
+    fn take_turn(&mut self, slot: u32) {
+        let call = self.call(slot);
+        let seat = (call.run, call.order);
+        if let Some(block) = self.keys.blocked(&self.calls[slot as usize].held, seat) {
+            self.calls[slot as usize].flags.waited_key = true;
+            return self.set(slot, State::Ordered { block });
+        }
+        let call = &mut self.calls[slot as usize];
+        if std::mem::take(&mut call.flags.waited_key) && call.settings.rekey {
+            self.set(slot, State::Resolving { again: true });
+            let call = self.call_ref(slot);
+            self.actions.push_back(Action::Resolve { call, again: true });
+            return;
+        }
+        let call = self.call(slot);
+        if let Some(gate) = &self.run_at(call.run).gate
+            && call.writes()
+            && gate.open.first_key_value().is_some_and(|(&first, _)| first < call.order)
+            && !self.planted.is(Fault::StopLetsWriteThrough)
+        {
+            return self.set(slot, State::Gated);
+        }
+        self.set(slot, State::Ready { kept: Kept::Not });
+    }
+
+    /// Admission let the call through.
+    pub(crate) fn begin_attempt(&mut self, slot: u32) {
+        self.set(slot, State::Running);
+        let hold = self.runs.len() > 1;
+        let now = self.now;
+        let call = &mut self.calls[slot as usize];
+        call.attempt += 1;
+        call.attempt_started = now;
+        call.progressed = now;
+        if call.started == NEVER {
+            call.started = now;
+        }
+        if (hold || call.settings.rekey) && !call.held.is_empty() {
+            call.flags.holding = true;
+            self.keys.hold(&call.held, slot);
+        }
+        self.unarmed.push(slot);
+        let attempt = self.attempt_ref(slot);
+        let call = self.call(slot);
+        let doubts = &self.run_at(call.run).doubts;
+        let after_doubt = doubts.len() > policy::DOUBTS_MAX || doubts.iter().any(|d| conflict(d, &call.claims));
+        self.actions.push_back(Action::Start { attempt, after_doubt });
+    }
+
+    /// An attempt ended. Reports of attempts that are over are ignored.
+    pub(crate) fn finished(&mut self, attempt: AttemptRef, end: AttemptEnd) {
+        let Some(slot) = self.find(attempt.call) else { return };
+        let stale = self.call(slot).attempt != attempt.attempt && !self.planted.is(Fault::StaleAttemptAccepted);
+        if self.call(slot).in_flight() && !stale {
+            self.attempt_ended(slot, end, false);
+        }
+    }
+
+    fn attempt_ended(&mut self, slot: u32, end: AttemptEnd, given_up: bool) {
+        let call = self.call(slot);
+        let run = self.run_at(call.run);
+        let reason = match call.state {
+            State::Aborting { reason } => Some(reason),
+            _ => None,
+        };
+        let seed = run.seed ^ call.order.rotate_left(17) ^ (u64::from(call.attempt) << 48);
+        let next = policy::after_attempt(
+            &call.settings,
+            policy::Ended {
+                end,
+                attempt: call.attempt,
+                cancelled: reason.is_some_and(|r| r >= AbortReason::Stopped),
+                last: given_up || run.cancelling || call.flags.cancelled,
+                seed,
+            },
+        );
+        let next = match (next, end) {
+            (Next::Fail, AttemptEnd::Failed { class: FailureClass::Transient, .. })
+                if self.planted.is(Fault::WriteRetried) && call.attempt < call.settings.retry.attempts_max =>
+            {
+                Next::Retry(call.settings.retry.backoff)
+            }
+            (next, _) => next,
+        };
+        let why = reason.map_or(Reason::Tool, |r| self.why_aborted(slot, r));
+        match next {
+            Next::Succeed => self.end(slot, Outcome::Succeeded, Reason::Tool),
+            Next::Fail => {
+                let aborted = matches!(end, AttemptEnd::Aborted { .. });
+                self.end(slot, Outcome::Failed, if aborted { why } else { Reason::Tool });
+            }
+            Next::Cancel => self.end(slot, Outcome::Cancelled, why),
+            Next::Doubt => self.end(slot, Outcome::InDoubt, why),
+            Next::Retry(delay) => self.back_off(slot, delay),
+            Next::Ask(bound) => {
+                let until = self.now.after(bound);
+                self.wait_from_now(slot);
+                self.set(slot, State::Doubt);
+                self.set_timer(slot, until);
+                let attempt = self.attempt_ref(slot);
+                self.actions.push_back(Action::Ask { attempt, until });
+            }
+        }
+    }
+
+    fn back_off(&mut self, slot: u32, delay: std::time::Duration) {
+        let due = self.now.after(delay);
+        let attempt = self.attempt_ref(slot);
+        self.actions.push_back(Action::Retry { attempt, due });
+        self.wait_from_now(slot);
+        self.set(slot, State::Backoff);
+        self.set_timer(slot, due);
+        if self.planted.is(Fault::PlaceLostInBackoff) {
+            self.leave_place(slot);
+        }
+    }
+
+    fn wait_from_now(&mut self, slot: u32) {
+        self.calls[slot as usize].since = self.now;
+    }
+
+    fn why_aborted(&self, slot: u32, reason: AbortReason) -> Reason {
+        match reason {
+            AbortReason::Timeout => Reason::Timeout,
+            AbortReason::IdleTimeout => Reason::IdleTimeout,
+            AbortReason::Cancelled => Reason::Cancelled,
+            AbortReason::Deadline => Reason::Deadline,
+            AbortReason::Stopped => {
+                let gate = self.run_at(self.call(slot).run).gate.as_ref();
+                Reason::Stopped(gate.and_then(|g| g.failed).map_or(self.call(slot).index, |x| x.1))
+            }
+        }
+    }
+
+    /// Tells an attempt to end; one that is being told already only takes on the stronger reason.
+    pub(crate) fn abort(&mut self, slot: u32, reason: AbortReason) {
+        match self.call(slot).state {
+            State::Running => {
+                let attempt = self.attempt_ref(slot);
+                self.actions.push_back(Action::Abort { attempt, reason });
+                self.set(slot, State::Aborting { reason });
+                let due = self.now.after(policy::ABORT_GRACE);
+                self.set_timer(slot, due);
+                if self.planted.is(Fault::DoubtReleasesAtOnce) && !self.call(slot).settings.repeatable {
+                    self.attempt_ended(slot, AttemptEnd::Aborted { reached: Reached::Unknown }, true);
+                }
+            }
+            State::Aborting { reason: old } if reason > old => {
+                let due = self.call(slot).timer;
+                self.set(slot, State::Aborting { reason });
+                self.set_timer(slot, due);
+            }
+            _ => {}
+        }
+    }
+
+    /// A sign of life.
+    pub(crate) fn progressed(&mut self, attempt: AttemptRef) {
+        let Some(slot) = self.find(attempt.call) else { return };
+        let now = self.now;
+        let call = &mut self.calls[slot as usize];
+        if call.state == State::Running && call.attempt == attempt.attempt {
+            call.progressed = now;
+        }
+    }
+
+    /// Sets the timers of attempts that outlived the turn they started in.
+    pub(crate) fn arm(&mut self) {
+        for slot in std::mem::take(&mut self.unarmed) {
+            let call = self.call(slot);
+            if call.state == State::Running && call.timer == NEVER {
+                self.set_timer(slot, self.attempt_due(slot));
+            }
+        }
+    }
+
+    fn attempt_due(&self, slot: u32) -> Time {
+        let call = self.call(slot);
+        let end = call.attempt_started.after(call.settings.timeout);
+        call.settings.idle_timeout.map_or(end, |idle| end.min(call.progressed.after(idle)))
+    }
+
+    /// The timer of a call fired.
+    pub(crate) fn call_due(&mut self, slot: u32) {
+        match self.call(slot).state {
+            State::Running => {
+                let call = self.call(slot);
+                if call.attempt_started.after(call.settings.timeout) <= self.now {
+                    self.abort(slot, AbortReason::Timeout);
+                } else if self.attempt_due(slot) <= self.now {
+                    self.abort(slot, AbortReason::IdleTimeout);
+                } else {
+                    self.set_timer(slot, self.attempt_due(slot));
+                }
+            }
+            State::Aborting { .. } => {
+                self.attempt_ended(slot, AttemptEnd::Aborted { reached: Reached::Unknown }, true);
+            }
+            State::Backoff => {
+                let now = self.now;
+                self.calls[slot as usize].account(Cause::Backoff, now);
+                self.set(slot, State::Ready { kept: Kept::Not });
+            }
+            State::Doubt => self.end_doubt(slot, Outcome::InDoubt, Reason::Timeout),
+            _ => {}
+        }
+    }
+
+    /// Somebody answered for an attempt in doubt.
+    pub(crate) fn settle(&mut self, attempt: AttemptRef, answer: DoubtAnswer) {
+        let Some(slot) = self.find(attempt.call) else { return };
+        if self.call(slot).state != State::Doubt || self.call(slot).attempt != attempt.attempt {
+            return;
+        }
+        match answer {
+            DoubtAnswer::Fail => self.end_doubt(slot, Outcome::InDoubt, Reason::Settled),
+            DoubtAnswer::Succeeded => self.end_doubt(slot, Outcome::Succeeded, Reason::Settled),
+            DoubtAnswer::Rerun => {
+                let now = self.now;
+                self.calls[slot as usize].account(Cause::Doubt, now);
+                self.set(slot, State::Ready { kept: Kept::Not });
+            }
+        }
+    }
+
+    fn end_doubt(&mut self, slot: u32, outcome: Outcome, reason: Reason) {
+        let now = self.now;
+        self.calls[slot as usize].account(Cause::Doubt, now);
+        self.end(slot, outcome, reason);
+    }
+
+    pub(crate) fn attempt_ref(&self, slot: u32) -> AttemptRef {
+        AttemptRef { call: self.call_ref(slot), attempt: self.call(slot).attempt }
+    }
+}

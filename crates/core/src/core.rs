@@ -1,0 +1,259 @@
+//! The one owner of all runs: facts in, orders out, and the one setter of every call's state.
+//! It does not know what a transition means; `listing`, `attempts`, `ends` and `admission` do.
+
+use crate::admission::Admission;
+use crate::call::{Call, Kept, NEVER, NONE, Run, State};
+use crate::fault::Planted;
+use crate::gates::Gates;
+use crate::keys::Keys;
+use crate::timers::{TimerId, Timers};
+use crate::types::*;
+use hashbrown::HashMap;
+use std::collections::VecDeque;
+
+/// The state machine of an engine.
+///
+/// ```
+/// use fanout_core::{Core, Event, Time};
+/// let mut core = Core::new();
+/// core.handle(Time(0), Event::Tick);
+/// assert_eq!(core.poll_action(), None);
+/// assert_eq!(core.poll_timeout(), None);
+/// ```
+#[derive(Debug)]
+pub struct Core {
+    pub(crate) now: Time,
+    pub(crate) runs: HashMap<RunId, u32>,
+    pub(crate) runs_slab: Vec<Option<Run>>,
+    pub(crate) runs_free: Vec<u32>,
+    pub(crate) calls: Vec<Call>,
+    pub(crate) calls_free: Vec<u32>,
+    pub(crate) keys: Keys,
+    pub(crate) gates: Gates,
+    pub(crate) admission: Admission,
+    pub(crate) timers: Timers,
+    /// Attempts whose timer is not set yet: most end before anybody sleeps.
+    pub(crate) unarmed: Vec<u32>,
+    /// Calls that ended and whose consequences have not been drawn.
+    pub(crate) ended: VecDeque<u32>,
+    pub(crate) actions: VecDeque<Action>,
+    pub(crate) planted: Planted,
+}
+
+impl Default for Core {
+    fn default() -> Core {
+        Core::new()
+    }
+}
+
+impl Core {
+    /// A core without runs, limits and rates.
+    pub fn new() -> Core {
+        Core::planted(Planted::default())
+    }
+
+    /// A core with a fault, to test the tests.
+    #[cfg(feature = "sim")]
+    pub fn with_fault(fault: crate::Fault) -> Core {
+        Core::planted(Planted::new(fault))
+    }
+
+    fn planted(planted: Planted) -> Core {
+        Core {
+            now: Time(0),
+            runs: HashMap::new(),
+            runs_slab: Vec::new(),
+            runs_free: Vec::new(),
+            calls: Vec::new(),
+            calls_free: Vec::new(),
+            keys: Keys::new(planted),
+            gates: Gates::new(planted),
+            admission: Admission::default(),
+            timers: Timers::default(),
+            unarmed: Vec::new(),
+            ended: VecDeque::new(),
+            actions: VecDeque::new(),
+            planted,
+        }
+    }
+
+    /// Takes in a fact. Timers due at `now` fire first. Time never goes back: an earlier `now` counts as the latest.
+    pub fn handle(&mut self, now: Time, event: Event) {
+        if now > self.now {
+            self.arm();
+            while let Some(due) = self.timers.next().filter(|&due| due <= now) {
+                self.now = self.now.max(due);
+                let Some(timer) = self.timers.pop(self.now) else { break };
+                self.fire(timer);
+                self.draw_consequences();
+            }
+            self.now = now;
+        }
+        match event {
+            Event::LimitSet { limit, capacity } => self.gates.set_limit(limit, capacity),
+            Event::RateSet { rate, period, burst } => self.gates.set_rate(rate, period, burst),
+            Event::RunAdded(spec) => self.add_run(*spec),
+            Event::CallsAdded { run, calls } => self.add_calls(run, calls),
+            Event::RunClosed { run } => self.close_run(run),
+            Event::Resolved { call, resolution } => self.resolved(call, resolution),
+            Event::Finished { attempt, end } => self.finished(attempt, end),
+            Event::Progressed { attempt } => self.progressed(attempt),
+            Event::DoubtSettled { attempt, answer } => self.settle(attempt, answer),
+            Event::CancelRequested { run, call, force } => self.cancel(run, call, force),
+            Event::PauseRequested { run } => self.pause(run, true),
+            Event::ResumeRequested { run } => self.pause(run, false),
+            Event::Tick => {}
+        }
+        self.draw_consequences();
+    }
+
+    /// The next order. Which calls start is decided here, when all facts are in.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        if self.actions.is_empty() {
+            self.admit();
+        }
+        self.actions.pop_front()
+    }
+
+    /// When to come back at the latest with [`Event::Tick`], if nothing else happens.
+    pub fn poll_timeout(&mut self) -> Option<Time> {
+        self.arm();
+        self.timers.next()
+    }
+
+    /// Index entries touched so far: a machine-independent measure of work.
+    pub fn touched(&self) -> u64 {
+        self.keys.touched
+    }
+
+    /// What is in memory now: (runs, calls, keys). All zero but the root key when no run is left.
+    pub fn sizes(&self) -> (usize, usize, usize) {
+        (self.runs.len(), self.calls.len() - self.calls_free.len(), self.keys.len())
+    }
+
+    /// Draws the consequences of ends and of keys that became free, until there are none.
+    fn draw_consequences(&mut self) {
+        loop {
+            if let Some(slot) = self.ended.pop_front() {
+                self.propagate(slot);
+            } else if let Some(slot) = self.keys.woken.pop() {
+                self.line_moved(slot);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn fire(&mut self, timer: TimerId) {
+        match timer {
+            TimerId::Call(slot) => {
+                self.calls[slot as usize].timer = NEVER;
+                self.call_due(slot);
+            }
+            TimerId::Run(run) => self.deadline(run),
+            TimerId::Rate(rate) => self.gates.freed.push(crate::gates::GateId::Rate(rate)),
+        }
+    }
+
+    /// The one setter: moves a call to another state and keeps every index in step.
+    pub(crate) fn set(&mut self, slot: u32, state: State) {
+        let call = &mut self.calls[slot as usize];
+        let old = std::mem::replace(&mut call.state, state);
+        assert!(old != State::Ended, "a call that ended stays ended");
+        let (run, order, timer) = (call.run, call.order, call.timer);
+        let in_flight = matches!(state, State::Running | State::Aborting { .. });
+        if timer != NEVER {
+            self.set_timer(slot, NEVER);
+        }
+        match old {
+            State::Ordered { block } => self.keys.unwait(block, (run, order)),
+            State::Gated => {
+                if let Some(gate) = &mut self.run_at_mut(run).gate {
+                    gate.waiting.remove(&order);
+                }
+            }
+            State::Ready { kept } => self.dequeue(slot, kept),
+            State::Running | State::Aborting { .. } if !in_flight => self.release(slot),
+            _ => {}
+        }
+        match state {
+            State::Ordered { block } => self.keys.wait(block, (run, order), slot),
+            State::Gated => {
+                if let Some(gate) = &mut self.run_at_mut(run).gate {
+                    gate.waiting.insert(order, slot);
+                }
+            }
+            State::Ready { kept } => {
+                debug_assert_eq!(kept, Kept::Not);
+                self.enqueue(slot);
+            }
+            State::Ended => self.leave_place(slot),
+            _ => {}
+        }
+    }
+
+    /// An attempt no longer runs: its amounts and keys are free.
+    fn release(&mut self, slot: u32) {
+        self.give_back(slot);
+        let call = &mut self.calls[slot as usize];
+        if std::mem::take(&mut call.flags.holding) {
+            self.keys.unhold(&call.held, slot);
+        }
+    }
+
+    /// The call no longer stands in the lines of its keys.
+    pub(crate) fn leave_place(&mut self, slot: u32) {
+        let call = &mut self.calls[slot as usize];
+        let held = std::mem::take(&mut call.held);
+        let seat = (call.run, call.order);
+        self.keys.leave(&held, seat);
+        for h in &held {
+            self.keys.unpin(h.node);
+        }
+    }
+
+    /// The call stands in the lines of its claims from now on.
+    pub(crate) fn enter_place(&mut self, slot: u32) {
+        let call = &self.calls[slot as usize];
+        let (claims, seat) = (call.claims.clone(), (call.run, call.order));
+        let mut held: smallvec::SmallVec<[crate::keys::Held; 1]> = smallvec::SmallVec::new();
+        for claim in claims.iter() {
+            held.push(crate::keys::Held { node: self.keys.pin(&claim.key), write: claim.write });
+        }
+        self.keys.enter(&held, seat, slot);
+        self.calls[slot as usize].held = held;
+    }
+
+    pub(crate) fn set_timer(&mut self, slot: u32, due: Time) {
+        self.calls[slot as usize].timer = due;
+        self.timers.set(due, TimerId::Call(slot));
+    }
+
+    pub(crate) fn call(&self, slot: u32) -> &Call {
+        &self.calls[slot as usize]
+    }
+
+    pub(crate) fn run_at(&self, run: u32) -> &Run {
+        self.runs_slab[run as usize].as_ref().expect("a run in its slot")
+    }
+
+    pub(crate) fn run_at_mut(&mut self, run: u32) -> &mut Run {
+        self.runs_slab[run as usize].as_mut().expect("a run in its slot")
+    }
+
+    pub(crate) fn call_ref(&self, slot: u32) -> CallRef {
+        let call = self.call(slot);
+        let element = (call.element != NONE).then_some(call.element);
+        CallRef { run: self.run_at(call.run).id, call: call.index, element }
+    }
+
+    /// The slot of a call, if it is still there.
+    pub(crate) fn find(&self, call: CallRef) -> Option<u32> {
+        let run = self.run_at(*self.runs.get(&call.run)?);
+        let slot = *run.listed.get(call.call as usize)?;
+        match call.element {
+            None => Some(slot),
+            Some(i) => self.call(slot).elements.as_ref()?.slots.get(i as usize).copied(),
+        }
+    }
+}

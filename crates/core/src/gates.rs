@@ -1,0 +1,156 @@
+//! Limits and rates: how much room each has, and which classes of calls wait for it.
+//! It does not know calls or runs; whoever waits is a class with its key.
+
+use crate::fault::{Fault, Planted};
+use crate::policy::ClassKey;
+use crate::types::{Cause, LimitId, RateId, Time};
+use hashbrown::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// Something that lets calls through one by one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum GateId {
+    Limit(LimitId),
+    Rate(RateId),
+}
+
+impl GateId {
+    pub(crate) fn cause(self) -> Cause {
+        match self {
+            GateId::Limit(limit) => Cause::Limit(limit),
+            GateId::Rate(rate) => Cause::Rate(rate),
+        }
+    }
+}
+
+/// Classes that wait at a gate, by the amount they wait for.
+#[derive(Debug, Default)]
+struct Parked(BTreeMap<u64, BTreeSet<(ClassKey, u32)>>);
+
+#[derive(Debug, Default)]
+struct Limit {
+    capacity: u64,
+    used: u64,
+    parked: Parked,
+}
+
+/// A rate as a generic cell rate algorithm (ITU-T I.371): `tat` is the theoretical arrival time of the next start.
+#[derive(Debug, Default)]
+struct Rate {
+    period: Duration,
+    tolerance: Duration,
+    tat: Time,
+    parked: Parked,
+}
+
+/// All limits and rates of an engine. A limit nobody set has no bound.
+#[derive(Debug, Default)]
+pub(crate) struct Gates {
+    limits: HashMap<LimitId, Limit>,
+    rates: HashMap<RateId, Rate>,
+    /// Gates that may have room for somebody who waits there.
+    pub(crate) freed: Vec<GateId>,
+    planted: Planted,
+}
+
+impl Gates {
+    pub(crate) fn new(planted: Planted) -> Gates {
+        Gates { planted, ..Gates::default() }
+    }
+
+    pub(crate) fn set_limit(&mut self, id: LimitId, capacity: u64) {
+        self.limits.entry(id).or_default().capacity = capacity;
+        self.freed.push(GateId::Limit(id));
+    }
+
+    pub(crate) fn drop_limit(&mut self, id: LimitId) {
+        self.limits.remove(&id);
+    }
+
+    pub(crate) fn set_rate(&mut self, id: RateId, period: Duration, burst: u32) {
+        let rate = self.rates.entry(id).or_default();
+        rate.period = period;
+        rate.tolerance = period.saturating_mul(burst.max(1) - 1);
+        self.freed.push(GateId::Rate(id));
+    }
+
+    /// Whether `amount` fits beside what is used and `spare`, which is kept for somebody else. An amount above the
+    /// capacity counts as the whole of it.
+    pub(crate) fn fits(&self, id: LimitId, amount: u64, spare: u64) -> bool {
+        let Some(limit) = self.limits.get(&id) else { return true };
+        let slack = u64::from(self.planted.is(Fault::LimitOffByOne) && limit.capacity > 1);
+        let want = amount.min(limit.capacity).saturating_add(spare.min(limit.capacity));
+        amount == 0 || limit.used.saturating_add(want) <= limit.capacity + slack
+    }
+
+    pub(crate) fn take(&mut self, id: LimitId, amount: u64) {
+        if let Some(limit) = self.limits.get_mut(&id) {
+            limit.used += amount;
+        }
+    }
+
+    pub(crate) fn give_back(&mut self, id: LimitId, amount: u64) {
+        let Some(limit) = self.limits.get_mut(&id) else { return };
+        limit.used -= amount;
+        if !limit.parked.0.is_empty() && !self.planted.is(Fault::WakeLost) {
+            self.freed.push(GateId::Limit(id));
+        }
+    }
+
+    /// When the next start may come.
+    pub(crate) fn rate_opens(&self, id: RateId) -> Time {
+        let Some(rate) = self.rates.get(&id) else { return Time(0) };
+        if self.planted.is(Fault::RateIgnored) {
+            return Time(0);
+        }
+        Time(rate.tat.0.saturating_sub(u64::try_from(rate.tolerance.as_nanos()).unwrap_or(u64::MAX)))
+    }
+
+    pub(crate) fn take_rate(&mut self, id: RateId, now: Time) {
+        if let Some(rate) = self.rates.get_mut(&id) {
+            rate.tat = rate.tat.max(now).after(rate.period);
+        }
+    }
+
+    /// The class waits at the gate for this amount.
+    pub(crate) fn park(&mut self, gate: GateId, amount: u64, key: ClassKey, class: u32) {
+        if let Some(parked) = self.parked(gate) {
+            parked.0.entry(amount).or_default().insert((key, class));
+        }
+    }
+
+    pub(crate) fn unpark(&mut self, gate: GateId, amount: u64, key: ClassKey, class: u32) {
+        if let Some(parked) = self.parked(gate)
+            && let Some(set) = parked.0.get_mut(&amount)
+        {
+            set.remove(&(key, class));
+            if set.is_empty() {
+                parked.0.remove(&amount);
+            }
+        }
+    }
+
+    /// The best class waiting at the gate for no more than there is room for.
+    pub(crate) fn best_parked(&self, gate: GateId, now: Time) -> Option<(ClassKey, u32)> {
+        let (parked, room) = match gate {
+            GateId::Limit(id) => {
+                let limit = self.limits.get(&id)?;
+                (&limit.parked, limit.capacity.saturating_sub(limit.used))
+            }
+            GateId::Rate(id) => (&self.rates.get(&id)?.parked, u64::from(self.rate_opens(id) <= now)),
+        };
+        parked.0.range(..=room).filter_map(|(_, set)| set.first().copied()).min()
+    }
+
+    pub(crate) fn is_waited_for(&mut self, gate: GateId) -> bool {
+        self.parked(gate).is_some_and(|parked| !parked.0.is_empty())
+    }
+
+    fn parked(&mut self, gate: GateId) -> Option<&mut Parked> {
+        match gate {
+            GateId::Limit(id) => self.limits.get_mut(&id).map(|l| &mut l.parked),
+            GateId::Rate(id) => self.rates.get_mut(&id).map(|r| &mut r.parked),
+        }
+    }
+}

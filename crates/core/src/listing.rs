@@ -1,0 +1,331 @@
+//! How calls come in: with a run, added to an open run, or as the elements of a `foreach` call.
+//! It does not know how calls start or end.
+
+use crate::call::*;
+use crate::core::Core;
+use crate::fault::Fault;
+use crate::order::{inherit, ranks, serial_order};
+use crate::policy::{RANK_VISITS_MAX, Rank};
+use crate::timers::TimerId;
+use crate::types::*;
+use hashbrown::HashMap;
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+impl Core {
+    /// A run begins. One whose number is taken is ignored.
+    pub(crate) fn add_run(&mut self, spec: RunSpec) {
+        if self.runs.contains_key(&spec.run) {
+            return;
+        }
+        let lender = spec.parent.and_then(|attempt| self.lender(attempt));
+        for &(limit, capacity) in &spec.limits {
+            self.gates.set_limit(limit, capacity);
+        }
+        let run = Run {
+            id: spec.run,
+            weight: spec.weight.max(1),
+            seed: spec.seed,
+            open: spec.open,
+            paused: false,
+            cancelling: false,
+            deadline_passed: false,
+            limits: spec.limits.iter().map(|x| x.0).collect(),
+            listed: Vec::with_capacity(spec.calls.len()),
+            edges: Vec::new(),
+            open_calls: 0,
+            service: 0,
+            ready: 0,
+            class_of: HashMap::new(),
+            classes: Vec::new(),
+            gate: spec.stop_on_failure.then(Gate::default),
+            doubts: Vec::new(),
+            lender,
+        };
+        let slot = match self.runs_free.pop() {
+            Some(slot) => {
+                self.runs_slab[slot as usize] = Some(run);
+                slot
+            }
+            None => {
+                self.runs_slab.push(Some(run));
+                u32::try_from(self.runs_slab.len() - 1).expect("fewer than 2^32 runs at once")
+            }
+        };
+        self.runs.insert(spec.run, slot);
+        if self.runs.len() == 2 {
+            self.hold_all();
+        }
+        if let Some(deadline) = spec.deadline {
+            self.timers.set(deadline, TimerId::Run(slot));
+        }
+        self.list(slot, spec.calls);
+        self.end_run_if_done(slot);
+    }
+
+    /// Calls were appended to an open run; to one that is not there, nothing happens.
+    pub(crate) fn add_calls(&mut self, run: RunId, calls: Vec<CallSpec>) {
+        if let Some(&slot) = self.runs.get(&run) {
+            self.list(slot, calls);
+        }
+    }
+
+    /// No more calls will come.
+    pub(crate) fn close_run(&mut self, run: RunId) {
+        if let Some(&slot) = self.runs.get(&run) {
+            self.run_at_mut(slot).open = false;
+            self.end_run_if_done(slot);
+        }
+    }
+
+    /// From one run to several: what runs now holds its keys against the others from now on.
+    fn hold_all(&mut self) {
+        let slots = u32::try_from(self.calls.len()).unwrap_or(NONE);
+        for slot in 0..slots {
+            let call = &mut self.calls[slot as usize];
+            if call.in_flight() && !call.flags.holding {
+                call.flags.holding = true;
+                self.keys.hold(&call.held, slot);
+            }
+        }
+    }
+
+    fn lender(&self, attempt: AttemptRef) -> Option<Lender> {
+        let slot = self.find(attempt.call)?;
+        let call = self.call(slot);
+        (call.in_flight() && call.attempt == attempt.attempt).then(|| Lender {
+            slot,
+            attempt: attempt.attempt,
+            run: call.run,
+            needs: call.settings.needs.clone(),
+            lent: false,
+        })
+    }
+
+    fn list(&mut self, run: u32, calls: Vec<CallSpec>) {
+        let base = u32::try_from(self.run_at(run).listed.len()).expect("fewer than 2^32 calls");
+        let order = serial_order(base, &calls);
+        let mut ranks = ranks(base, &calls, &order);
+        for rank in &mut ranks {
+            rank.order = seat_order(base + u32::try_from(rank.order).unwrap_or(NONE), NONE);
+        }
+        let first = u32::try_from(calls.len()).expect("fewer than 2^32 calls");
+        let mut new = Vec::with_capacity(calls.len());
+        for ((spec, rank), i) in calls.into_iter().zip(ranks).zip(0..first) {
+            let class = self.class_of(run, &spec.settings);
+            let mut claims = spec.claims;
+            if spec.resolve && self.planted.is(Fault::UnresolvedOverlapsNothing) {
+                claims = Arc::from([]);
+            }
+            let mut call = self.new_call(run, class, spec.settings, claims, rank);
+            call.index = base + i;
+            call.inputs = spec.inputs;
+            call.flags.foreach = spec.foreach;
+            call.flags.resolve = spec.resolve || spec.foreach;
+            let slot = self.put_call(call);
+            self.run_at_mut(run).listed.push(slot);
+            new.push(slot);
+        }
+        for &slot in &new {
+            self.enter_place(slot);
+        }
+        for &slot in &new {
+            self.connect(run, base, slot);
+        }
+        for &slot in &new {
+            self.arrive(slot);
+        }
+    }
+
+    fn new_call(&self, run: u32, class: u32, settings: Arc<Settings>, claims: Claims, rank: Rank) -> Call {
+        Call {
+            run,
+            index: 0,
+            element: NONE,
+            order: rank.order,
+            state: State::Inputs,
+            settings,
+            claims,
+            held: SmallVec::new(),
+            class,
+            rank,
+            inputs: SmallVec::new(),
+            pending: 0,
+            edges: NONE,
+            parent: NONE,
+            attempt: 0,
+            attempt_started: NEVER,
+            progressed: NEVER,
+            started: NEVER,
+            timer: NEVER,
+            since: self.now,
+            waits: Vec::new(),
+            readied: 0,
+            flags: Flags::default(),
+            elements: None,
+        }
+    }
+
+    fn put_call(&mut self, mut call: Call) -> u32 {
+        let (run, order) = (call.run, call.order);
+        let slot = match self.calls_free.pop() {
+            Some(slot) => {
+                // Notes about the last call in this slot must not be taken for notes about this one.
+                call.readied = self.calls[slot as usize].readied;
+                self.calls[slot as usize] = call;
+                slot
+            }
+            None => {
+                self.calls.push(call);
+                u32::try_from(self.calls.len() - 1).expect("fewer than 2^32 calls at once")
+            }
+        };
+        let run = self.run_at_mut(run);
+        run.open_calls += 1;
+        if let Some(gate) = &mut run.gate {
+            gate.open.insert(order, slot);
+        }
+        slot
+    }
+
+    /// Makes the edges to a new call from its inputs, and passes its rank on to earlier calls.
+    fn connect(&mut self, run: u32, base: u32, slot: u32) {
+        let inputs = self.call(slot).inputs.clone();
+        let mut earlier = false;
+        for input in &inputs {
+            let Some(&from) = self.run_at(run).listed.get(input.call as usize) else { continue };
+            earlier |= input.call < base;
+            if self.call(from).state == State::Ended {
+                continue;
+            }
+            let next = self.call(from).edges;
+            let edges = &mut self.run_at_mut(run).edges;
+            edges.push(Edge { to: slot, next, kind: input.kind });
+            let edge = u32::try_from(edges.len() - 1).expect("fewer than 2^32 inputs");
+            self.calls[from as usize].edges = edge;
+            self.calls[slot as usize].pending += 1;
+            self.keys.touched += 1;
+        }
+        if earlier {
+            self.pass_rank_on(run, slot);
+        }
+    }
+
+    /// Earlier calls inherit the rank of an added one; bounded, so that a growing chain costs no more per call.
+    fn pass_rank_on(&mut self, run: u32, slot: u32) {
+        let mut visits = std::collections::VecDeque::from([slot]);
+        let mut left = RANK_VISITS_MAX;
+        while let Some(taker) = visits.pop_front() {
+            let (after, inputs) = (self.call(taker).rank, self.call(taker).inputs.clone());
+            for input in &inputs {
+                let Some(&from) = self.run_at(run).listed.get(input.call as usize) else { continue };
+                let call = self.call(from);
+                if call.state == State::Ended || left == 0 {
+                    continue;
+                }
+                left -= 1;
+                let expect = u64::try_from(call.settings.expect.as_nanos()).unwrap_or(u64::MAX);
+                let through = Rank::new(after.priority(), after.path_ns().saturating_add(expect), after.order);
+                let rank = inherit(call.rank, through);
+                if rank != call.rank {
+                    self.rerank(from, rank);
+                    visits.push_back(from);
+                }
+            }
+        }
+    }
+
+    /// A new call takes its first step.
+    fn arrive(&mut self, slot: u32) {
+        let call = self.call(slot);
+        if call.state != State::Inputs {
+            return;
+        }
+        let run = self.run_at(call.run);
+        if run.cancelling {
+            let reason = if run.deadline_passed { Reason::Deadline } else { Reason::Cancelled };
+            return self.end(slot, Outcome::Cancelled, reason);
+        }
+        if let Some((order, failed)) = run.gate.as_ref().and_then(|g| g.failed)
+            && order < call.order
+        {
+            return self.end(slot, Outcome::Skipped, Reason::Stopped(failed));
+        }
+        let ended = |input: &&Input| {
+            input.kind == InputKind::Result
+                && run.listed.get(input.call as usize).is_some_and(|&from| {
+                    let from = self.call(from);
+                    from.state == State::Ended && !from.flags.has_result
+                })
+        };
+        if let Some(input) = call.inputs.iter().find(ended) {
+            let upstream = Reason::Upstream(input.call);
+            return self.end(slot, Outcome::Skipped, upstream);
+        }
+        if call.pending == 0 {
+            self.inputs_there(slot);
+        }
+    }
+
+    /// A `foreach` call becomes as many calls as its list has elements. It keeps its place for them until each has
+    /// named its keys.
+    pub(crate) fn expand(&mut self, slot: u32, count: u32) {
+        let (run, index, place) = {
+            let call = self.call(slot);
+            (call.run, call.index, call.order)
+        };
+        if count == 0 {
+            return self.end(slot, Outcome::Succeeded, Reason::Tool);
+        }
+        if let Some(gate) = &mut self.run_at_mut(run).gate {
+            gate.open.remove(&place);
+        }
+        let mut slots = Vec::with_capacity(count as usize);
+        for i in 0..count {
+            let call = self.call(slot);
+            let mut rank = call.rank;
+            rank.order = seat_order(u32::try_from(place >> 32).unwrap_or(NONE), i);
+            if self.planted.is(Fault::ElementsLast) {
+                rank.order |= 1 << 63;
+            }
+            let mut element = self.new_call(run, call.class, call.settings.clone(), Arc::from([]), rank);
+            element.index = index;
+            element.element = i;
+            element.parent = slot;
+            element.flags.resolve = true;
+            element.flags.unplaced = true;
+            element.state = State::Resolving { again: false };
+            slots.push(self.put_call(element));
+        }
+        let elements = Elements { slots, unplaced: count, open: count, without_result: 0, cancelled: 0 };
+        let slots = elements.slots.clone();
+        self.calls[slot as usize].elements = Some(Box::new(elements));
+        self.set(slot, State::Elements);
+        if self.planted.is(Fault::ParentLeavesEarly) {
+            self.leave_place(slot);
+        }
+        for slot in slots {
+            let call = self.call_ref(slot);
+            self.actions.push_back(Action::Resolve { call, again: false });
+        }
+    }
+
+    /// An element named its keys, or ended before it could.
+    pub(crate) fn placed(&mut self, slot: u32) {
+        let call = &mut self.calls[slot as usize];
+        if !std::mem::take(&mut call.flags.unplaced) {
+            return;
+        }
+        let parent = call.parent;
+        let elements = self.calls[parent as usize].elements.as_mut().expect("a parent has elements");
+        elements.unplaced -= 1;
+        if elements.unplaced == 0 && !self.planted.is(Fault::ParentLeavesEarly) {
+            self.leave_place(parent);
+        }
+    }
+}
+
+/// The place of a call, or of an element of it: elements stand right behind their `foreach` call.
+fn seat_order(place: u32, element: u32) -> u64 {
+    (u64::from(place) << 32) | u64::from(element.wrapping_add(1))
+}

@@ -1,0 +1,160 @@
+//! Every "should we" as a pure function, every number with its reason.
+//! It does not know states, queues or time sources.
+//!
+//! **Which call next.** Among the ready calls that fit, the best [`ClassKey`] starts: the run with the least
+//! weighted service first (start-time fair queueing, Goyal et al. 1996), within a run the highest priority, then
+//! the longest expected remaining path, then serial order. Whatever fits may start (backfill). A ready call ages
+//! once [`OVERTAKES`] + 4 × (ready calls at that moment) starts have happened since it became ready; aged calls come
+//! first, in order of ageing, and the first of them reserves what it needs.
+
+use crate::types::{AttemptEnd, FailureClass, InDoubtPolicy, Reached, Retry, Settings};
+use std::time::Duration;
+
+/// Starts that may pass a ready call before it ages. Large enough that backfill and the critical path do their work
+/// in plans of ordinary size, small enough that a wide call in a stream of narrow ones waits moments, not minutes.
+pub const OVERTAKES: u64 = 64;
+
+/// How many starts each call that was ready at the same time adds to the ageing of one.
+pub const OVERTAKES_PER_READY: u64 = 4;
+
+/// How long an aborted attempt may take to answer before it is given up: TERM, a tool's own grace, KILL and
+/// reaping take seconds; half a minute means that the tool does not listen.
+pub const ABORT_GRACE: Duration = Duration::from_secs(30);
+
+/// Deeper keys are cut to this many segments, which can only serialise; keeps the cost of a claim bounded.
+pub const KEY_DEPTH_MAX: usize = 64;
+
+/// Doubts remembered one by one to mark what starts after them; beyond, everything is marked.
+pub const DOUBTS_MAX: usize = 64;
+
+/// How far new work passes its rank on to earlier calls when calls are added to a run in progress.
+pub const RANK_VISITS_MAX: usize = 64;
+
+/// Service of one start at weight 1, in the fixed point of virtual time.
+pub const SERVICE: u64 = 1 << 20;
+
+/// What a start adds to its run's virtual time.
+pub fn service(weight: u32) -> u64 {
+    SERVICE / u64::from(weight.max(1))
+}
+
+/// After how many starts in all a call that becomes ready now is aged.
+pub fn ages_at(starts: u64, ready: u64) -> u64 {
+    starts + OVERTAKES + OVERTAKES_PER_READY * ready
+}
+
+/// What follows the end of an attempt.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Next {
+    /// The call succeeded.
+    Succeed,
+    /// The call failed.
+    Fail,
+    /// Another attempt, not before this delay has passed.
+    Retry(Duration),
+    /// Nobody knows whether it took effect, and the policy says to wait for an answer this long.
+    Ask(Duration),
+    /// Nobody knows whether it took effect, and that is the outcome.
+    Doubt,
+    /// The call ends as cancelled.
+    Cancel,
+}
+
+/// What is asked of the end of an attempt.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended {
+    /// How it ended; `Aborted` also for one that was given up.
+    pub end: AttemptEnd,
+    /// Which attempt it was, from 1.
+    pub attempt: u32,
+    /// It was aborted because somebody wants the call to end.
+    pub cancelled: bool,
+    /// No more attempts, whatever the retry policy says (cancelling, or the attempt was given up).
+    pub last: bool,
+    /// A number that differs between attempts and is the same in a repeated run.
+    pub seed: u64,
+}
+
+/// What follows the end of an attempt. A tool that answered in time is believed, also while being aborted; a retry
+/// needs a repeatable call or the proof that the tool was not reached.
+pub fn after_attempt(settings: &Settings, ended: Ended) -> Next {
+    let (transient, reached, retry_after) = match ended.end {
+        AttemptEnd::Succeeded => return Next::Succeed,
+        AttemptEnd::Failed { class, reached, retry_after } => (class == FailureClass::Transient, reached, retry_after),
+        AttemptEnd::Aborted { reached } => (true, reached, None),
+    };
+    let delay = backoff(&settings.retry, ended.attempt, ended.seed).max(retry_after.unwrap_or_default());
+    if reached == Reached::Unknown && !settings.repeatable {
+        return match settings.in_doubt {
+            _ if ended.cancelled || ended.last => Next::Doubt,
+            InDoubtPolicy::Fail => Next::Doubt,
+            InDoubtPolicy::Ask(bound) => Next::Ask(bound),
+            InDoubtPolicy::Rerun if ended.attempt < settings.retry.attempts_max.max(2) => Next::Retry(delay),
+            InDoubtPolicy::Rerun => Next::Doubt,
+        };
+    }
+    if ended.cancelled {
+        return Next::Cancel;
+    }
+    let safe = settings.repeatable || reached == Reached::No;
+    if transient && safe && !ended.last && ended.attempt < settings.retry.attempts_max {
+        return Next::Retry(delay);
+    }
+    Next::Fail
+}
+
+/// The delay after the attempt `attempt`: exponential, capped, and between half and the whole of that at random
+/// ("equal jitter", AWS Architecture Blog, Exponential Backoff And Jitter, 2015), by a seed.
+pub fn backoff(retry: &Retry, attempt: u32, seed: u64) -> Duration {
+    let exponent = i32::try_from(attempt.saturating_sub(1).min(64)).unwrap_or(64);
+    let whole = retry.backoff.as_secs_f64() * retry.factor.max(1.0).powi(exponent);
+    let whole = whole.min(retry.backoff_max.as_secs_f64()).max(0.0);
+    #[expect(clippy::cast_precision_loss, reason = "a random number between 0 and 1")]
+    let random = (mix(seed) >> 11) as f64 / (1_u64 << 53) as f64;
+    Duration::from_secs_f64(whole * (0.5 + random / 2.0))
+}
+
+/// Spreads a seed over all bits (the finalizer of SplitMix64, Steele et al. 2014).
+pub fn mix(seed: u64) -> u64 {
+    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// The order of calls within a run; smaller starts first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Rank {
+    /// 4 − priority, inherited from what waits for the call.
+    pub unpriority: u8,
+    /// `u64::MAX` − expected remaining path in nanoseconds.
+    pub unpath: u64,
+    /// The place in serial order.
+    pub order: u64,
+}
+
+impl Rank {
+    /// The rank of a call with this priority, expected remaining path (ns) and place.
+    pub fn new(priority: u8, path_ns: u64, order: u64) -> Rank {
+        Rank { unpriority: 4 - priority.min(4), unpath: u64::MAX - path_ns, order }
+    }
+    /// The priority it was made from.
+    pub fn priority(self) -> u8 {
+        4 - self.unpriority
+    }
+    /// The expected remaining path it was made from, in nanoseconds.
+    pub fn path_ns(self) -> u64 {
+        u64::MAX - self.unpath
+    }
+}
+
+/// The order of ready calls between runs; smaller starts first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct ClassKey {
+    /// The run's virtual time.
+    pub service: u64,
+    /// The best rank of the class.
+    pub rank: Rank,
+    /// The run, so that no two keys are equal.
+    pub run: u32,
+}

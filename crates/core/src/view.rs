@@ -1,0 +1,103 @@
+//! What a screen may see: the state of every call and what it waits for.
+//! It does not change anything.
+
+use crate::call::{Kept, State};
+use crate::core::Core;
+use crate::types::*;
+
+/// A look at the core.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a>(&'a Core);
+
+/// A call as a screen sees it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CallView {
+    /// The call.
+    pub call: CallRef,
+    /// What it is doing.
+    pub state: CallState,
+    /// What it waits for, when it does.
+    pub cause: Option<Cause>,
+    /// Since when it waits or runs.
+    pub since: Time,
+    /// Attempts started.
+    pub attempt: u32,
+}
+
+/// What a call is doing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CallState {
+    /// It waits; the cause says for what.
+    Waiting,
+    /// An attempt runs.
+    Running,
+    /// An attempt was told to end.
+    Aborting,
+    /// It has its outcome.
+    Ended,
+}
+
+impl Core {
+    /// A look at what there is.
+    pub fn view(&self) -> View<'_> {
+        View(self)
+    }
+
+    /// What a call waits for; `None` when it runs, has ended, or may start at the next [`Core::poll_action`].
+    pub(crate) fn cause(&self, slot: u32) -> Option<Cause> {
+        let call = self.call(slot);
+        match call.state {
+            State::Inputs => {
+                let run = self.run_at(call.run);
+                let open = |input: &&Input| {
+                    run.listed.get(input.call as usize).is_some_and(|&from| self.call(from).state != State::Ended)
+                };
+                call.inputs.iter().find(open).map(|input| Cause::Input(input.call))
+            }
+            State::Resolving { .. } => Some(Cause::Resolve),
+            State::Ordered { block } => {
+                let holder = self.keys.holder(block, call.run).unwrap_or(block.holder);
+                Some(Cause::Key { holder: self.call_ref(holder), claim: block.claim })
+            }
+            State::Gated => {
+                let gate = self.run_at(call.run).gate.as_ref()?;
+                let (_, &first) = gate.open.first_key_value()?;
+                Some(Cause::Stop(self.call_ref(first)))
+            }
+            State::Ready { kept: Kept::Not | Kept::Hold { .. } | Kept::Reserved { .. } } => self.ready_cause(slot),
+            State::Backoff => Some(Cause::Backoff),
+            State::Doubt => Some(Cause::Doubt),
+            State::Elements => Some(Cause::Elements),
+            State::Running | State::Aborting { .. } | State::Ended => None,
+        }
+    }
+
+    fn call_view(&self, slot: u32) -> CallView {
+        let call = self.call(slot);
+        let (state, since) = match call.state {
+            State::Running => (CallState::Running, call.attempt_started),
+            State::Aborting { .. } => (CallState::Aborting, call.attempt_started),
+            State::Ended => (CallState::Ended, call.since),
+            _ => (CallState::Waiting, call.since),
+        };
+        CallView { call: self.call_ref(slot), state, cause: self.cause(slot), since, attempt: call.attempt }
+    }
+}
+
+impl<'a> View<'a> {
+    /// The calls of a run in list order, elements behind their `foreach` call; empty when the run is not there.
+    /// Costs as much as the run has calls: for screens, not for decisions.
+    pub fn calls(self, run: RunId) -> impl Iterator<Item = CallView> + 'a {
+        let core = self.0;
+        let listed = core.runs.get(&run).map(|&slot| core.run_at(slot).listed.as_slice()).unwrap_or_default();
+        listed.iter().flat_map(move |&slot| {
+            let elements = core.call(slot).elements.as_ref().map(|e| e.slots.as_slice()).unwrap_or_default();
+            std::iter::once(slot).chain(elements.iter().copied()).map(move |slot| core.call_view(slot))
+        })
+    }
+
+    /// One call.
+    pub fn call(self, call: CallRef) -> Option<CallView> {
+        self.0.find(call).map(|slot| self.0.call_view(slot))
+    }
+}
