@@ -306,7 +306,7 @@ impl Core {
                 if reserved {
                     self.admission.kept_classes.insert(class);
                 } else if let GateId::Rate(rate) = gate {
-                    self.timers.set(self.gates.rate_opens(rate), TimerId::Rate(rate));
+                    self.timers.set_rare(self.gates.rate_opens(rate), TimerId::Rate(rate));
                 }
             }
             Some(Misfit::Hold(block)) => {
@@ -492,7 +492,7 @@ impl Core {
                     if let GateId::Rate(rate) = gate
                         && self.gates.is_waited_for(gate)
                     {
-                        self.timers.set(self.gates.rate_opens(rate), TimerId::Rate(rate));
+                        self.timers.set_rare(self.gates.rate_opens(rate), TimerId::Rate(rate));
                     }
                 }
                 Some((key, class)) => {

@@ -66,7 +66,7 @@ impl Core {
     /// A call that knows its keys waits for its turn, or is ready.
     fn take_turn(&mut self, slot: u32) {
         let call = self.call(slot);
-        let seat = (call.run, call.order);
+        let seat = (call.run, call.order());
         if let Some(block) = self.keys.blocked(&self.calls[slot as usize].held, seat) {
             self.calls[slot as usize].flags.waited_key = true;
             return self.set(slot, State::Ordered { block });
@@ -81,7 +81,7 @@ impl Core {
         let call = self.call(slot);
         if let Some(gate) = &self.run_at(call.run).gate
             && call.writes()
-            && gate.open.first_key_value().is_some_and(|(&first, _)| first < call.order)
+            && gate.open.first_key_value().is_some_and(|(&first, _)| first < call.order())
             && !self.planted.is(Fault::StopLetsWriteThrough)
         {
             return self.set(slot, State::Gated);
@@ -129,7 +129,7 @@ impl Core {
             State::Aborting { reason } => Some(reason),
             _ => None,
         };
-        let seed = run.seed ^ call.order.rotate_left(17) ^ (u64::from(call.attempt) << 48);
+        let seed = run.seed ^ call.order().rotate_left(17) ^ (u64::from(call.attempt) << 48);
         let next = policy::after_attempt(
             &call.settings,
             policy::Ended {

@@ -60,8 +60,6 @@ pub(crate) struct Call {
     pub(crate) index: u32,
     /// Which element, or `NONE`.
     pub(crate) element: u32,
-    /// Its place in the serial order of the run.
-    pub(crate) order: u64,
     pub(crate) state: State,
     pub(crate) settings: Arc<Settings>,
     pub(crate) claims: Claims,
@@ -140,6 +138,7 @@ pub(crate) struct Run {
     pub(crate) open: bool,
     pub(crate) paused: bool,
     pub(crate) cancelling: bool,
+    pub(crate) deadline: Option<Time>,
     pub(crate) deadline_passed: bool,
     pub(crate) limits: Vec<LimitId>,
     /// The slots of the listed calls.
@@ -179,6 +178,11 @@ pub(crate) struct Gate {
 }
 
 impl Call {
+    /// Its place in the serial order of the run.
+    pub(crate) fn order(&self) -> u64 {
+        self.rank.order
+    }
+
     /// Whether an attempt is under way.
     pub(crate) fn in_flight(&self) -> bool {
         matches!(self.state, State::Running | State::Aborting { .. })
@@ -199,5 +203,16 @@ impl Call {
             Some(last) if last.cause == cause => last.duration += duration,
             _ => self.waits.push(Wait { cause, duration }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_waiting_call_is_small() {
+        let sizes = [size_of::<Call>(), size_of::<State>(), size_of::<CallSpec>()];
+        assert!(sizes[0] <= 256, "a call takes {sizes:?} bytes");
     }
 }

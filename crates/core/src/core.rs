@@ -81,7 +81,7 @@ impl Core {
     pub fn handle(&mut self, now: Time, event: Event) {
         if now > self.now {
             self.arm();
-            while let Some(due) = self.timers.next().filter(|&due| due <= now) {
+            while let Some(due) = self.next_timer().filter(|&due| due <= now) {
                 self.now = self.now.max(due);
                 let Some(timer) = self.timers.pop(self.now) else { break };
                 self.fire(timer);
@@ -118,7 +118,7 @@ impl Core {
     /// When to come back at the latest with [`Event::Tick`], if nothing else happens.
     pub fn poll_timeout(&mut self) -> Option<Time> {
         self.arm();
-        self.timers.next()
+        self.next_timer()
     }
 
     /// Index entries touched so far: a machine-independent measure of work.
@@ -144,6 +144,11 @@ impl Core {
         }
     }
 
+    fn next_timer(&mut self) -> Option<Time> {
+        let calls = &self.calls;
+        self.timers.next(|time, slot| calls[slot as usize].timer == time)
+    }
+
     fn fire(&mut self, timer: TimerId) {
         match timer {
             TimerId::Call(slot) => {
@@ -160,7 +165,7 @@ impl Core {
         let call = &mut self.calls[slot as usize];
         let old = std::mem::replace(&mut call.state, state);
         assert!(old != State::Ended, "a call that ended stays ended");
-        let (run, order, timer) = (call.run, call.order, call.timer);
+        let (run, order, timer) = (call.run, call.order(), call.timer);
         let in_flight = matches!(state, State::Running | State::Aborting { .. });
         if timer != NEVER {
             self.set_timer(slot, NEVER);
@@ -205,7 +210,7 @@ impl Core {
     pub(crate) fn leave_place(&mut self, slot: u32) {
         let call = &mut self.calls[slot as usize];
         let held = std::mem::take(&mut call.held);
-        let seat = (call.run, call.order);
+        let seat = (call.run, call.order());
         self.keys.leave(&held, seat);
         for h in &held {
             self.keys.unpin(h.node);
@@ -215,7 +220,7 @@ impl Core {
     /// The call stands in the lines of its claims from now on.
     pub(crate) fn enter_place(&mut self, slot: u32) {
         let call = &self.calls[slot as usize];
-        let (claims, seat) = (call.claims.clone(), (call.run, call.order));
+        let (claims, seat) = (call.claims.clone(), (call.run, call.order()));
         let mut held: smallvec::SmallVec<[crate::keys::Held; 1]> = smallvec::SmallVec::new();
         for claim in claims.iter() {
             held.push(crate::keys::Held { node: self.keys.pin(&claim.key), write: claim.write });
@@ -224,9 +229,19 @@ impl Core {
         self.calls[slot as usize].held = held;
     }
 
+    /// The one timer of a call; `NEVER` takes it away.
     pub(crate) fn set_timer(&mut self, slot: u32, due: Time) {
-        self.calls[slot as usize].timer = due;
-        self.timers.set(due, TimerId::Call(slot));
+        let old = std::mem::replace(&mut self.calls[slot as usize].timer, due);
+        if old == due {
+            return;
+        }
+        if old != NEVER {
+            let calls = &self.calls;
+            self.timers.unset_call(|time, slot| calls[slot as usize].timer == time);
+        }
+        if due != NEVER {
+            self.timers.set_call(due, slot);
+        }
     }
 
     pub(crate) fn call(&self, slot: u32) -> &Call {

@@ -110,7 +110,7 @@ impl Core {
     fn tell_gate(&mut self, slot: u32) {
         let call = self.call(slot);
         let (run, order, index, good, foreach) =
-            (call.run, call.order, call.index, call.flags.good, call.elements.is_some());
+            (call.run, call.order(), call.index, call.flags.good, call.elements.is_some());
         let gate = self.run_at_mut(run).gate.as_mut().expect("only asked with a gate");
         gate.open.remove(&order);
         if !good && !foreach && gate.failed.is_none_or(|(first, _)| order < first) {
@@ -199,7 +199,9 @@ impl Core {
         let run = self.runs_slab[slot as usize].take().expect("it was there");
         self.runs.remove(&run.id);
         self.runs_free.push(slot);
-        self.timers.set(NEVER, TimerId::Run(slot));
+        if let Some(deadline) = run.deadline {
+            self.timers.unset_rare(deadline, TimerId::Run(slot));
+        }
         self.drop_classes(&run.classes);
         for limit in run.limits {
             self.gates.drop_limit(limit);

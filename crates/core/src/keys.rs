@@ -3,7 +3,8 @@
 //!
 //! Keys form a tree by prefix. A claim *enters* its own node (`here`) and every ancestor (`below`). A call is clear
 //! when no earlier seat of its run stands in the lines that concern it: writers (and for a writer, readers) `here`
-//! at its node and the node's ancestors, and `below` at its node. So a check looks at O(depth) lines. A call that
+//! at its node and the node's ancestors, and `below` at its node. So a check looks at O(depth) lines. Lines `below`
+//! a node are kept from the first claim at the node itself on: most inner nodes never have one. A call that
 //! is not clear waits at one line until the first seat there has passed its own; it is looked at again at most once
 //! per line, whatever the order in which others end: O(depth · log n) per claim.
 
@@ -12,6 +13,7 @@ use crate::policy::KEY_DEPTH_MAX;
 use crate::seats::{Seat, SeatMap};
 use crate::types::Key;
 use hashbrown::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 /// A node of the tree of keys.
 pub(crate) type NodeId = u32;
@@ -46,9 +48,14 @@ pub(crate) struct Block {
 #[derive(Debug)]
 struct Node {
     parent: NodeId,
+    first_child: NodeId,
+    next: NodeId,
+    previous: NodeId,
     hash: u64,
     /// Claims at this node and children.
     pins: u32,
+    /// Whether the lines `below` are kept.
+    tracked: bool,
     /// The order within runs: who stands in each line.
     lines: [SeatMap; 4],
     /// Who waits for each line to move past it.
@@ -69,12 +76,47 @@ pub(crate) const KINDS: usize = 5;
 /// Calls of a run that was lent keys: each may be let in by something else.
 pub(crate) const KIND_LENT: usize = 4;
 
+impl Node {
+    fn new(parent: NodeId, hash: u64) -> Node {
+        Node {
+            parent,
+            first_child: NONE,
+            next: NONE,
+            previous: NONE,
+            hash,
+            pins: 0,
+            tracked: false,
+            lines: Default::default(),
+            waiting: None,
+            holds: None,
+        }
+    }
+}
+
+/// Keys are hashes already: one multiplication spreads them over all bits.
+#[derive(Debug, Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u64(u64::from(byte));
+        }
+    }
+    fn write_u64(&mut self, n: u64) {
+        self.0 = (self.0 ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 /// The tree of keys of all runs.
 #[derive(Debug)]
 pub(crate) struct Keys {
     nodes: Vec<Node>,
     free: Vec<NodeId>,
-    by_hash: HashMap<u64, NodeId>,
+    by_hash: HashMap<u64, NodeId, BuildHasherDefault<Spread>>,
     /// Calls whose line has moved past them, to be looked at again.
     pub(crate) woken: Vec<u32>,
     /// Nodes where a hold ended while somebody waits there.
@@ -89,11 +131,11 @@ pub(crate) struct Keys {
 
 impl Keys {
     pub(crate) fn new(planted: Planted) -> Keys {
-        let root = Node { parent: NONE, hash: 0, pins: 1, lines: Default::default(), waiting: None, holds: None };
+        let root = Node { pins: 1, ..Node::new(NONE, 0) };
         Keys {
             nodes: vec![root],
             free: Vec::new(),
-            by_hash: HashMap::new(),
+            by_hash: HashMap::default(),
             woken: Vec::new(),
             freed: Vec::new(),
             tickets: 0,
@@ -130,7 +172,8 @@ impl Keys {
 
     fn add(&mut self, parent: NodeId, hash: u64) -> NodeId {
         self.nodes[parent as usize].pins += 1;
-        let node = Node { parent, hash, pins: 0, lines: Default::default(), waiting: None, holds: None };
+        let next = self.nodes[parent as usize].first_child;
+        let node = Node { next, ..Node::new(parent, hash) };
         let id = match self.free.pop() {
             Some(id) => {
                 self.nodes[id as usize] = node;
@@ -141,6 +184,10 @@ impl Keys {
                 u32::try_from(self.nodes.len() - 1).expect("fewer than 2^32 keys at once")
             }
         };
+        self.nodes[parent as usize].first_child = id;
+        if next != NONE {
+            self.nodes[next as usize].previous = id;
+        }
         self.by_hash.insert(hash, id);
         self.touched += 1;
         id
@@ -155,25 +202,59 @@ impl Keys {
             if n.pins > 0 || id == ROOT {
                 return;
             }
-            let (parent, hash) = (n.parent, n.hash);
+            let (parent, hash, next, previous) = (n.parent, n.hash, n.next, n.previous);
             n.holds = None;
             n.waiting = None;
+            if next != NONE {
+                self.nodes[next as usize].previous = previous;
+            }
+            match previous {
+                NONE => self.nodes[parent as usize].first_child = next,
+                _ => self.nodes[previous as usize].next = next,
+            }
             self.by_hash.remove(&hash);
             self.free.push(id);
             id = parent;
         }
     }
 
+    /// From the first claim at a node on, the lines below it are kept; they start with all that stands there now.
+    fn track(&mut self, top: NodeId) {
+        self.nodes[top as usize].tracked = true;
+        let mut lines: [SeatMap; 2] = Default::default();
+        let mut stack = vec![self.nodes[top as usize].first_child];
+        while let Some(id) = stack.pop() {
+            let Some(node) = self.nodes.get(id as usize) else { continue };
+            stack.extend([node.next, node.first_child]);
+            for (line, here) in lines.iter_mut().zip([READERS_HERE, WRITERS_HERE]) {
+                for (seat, slot) in node.lines[here as usize].iter() {
+                    line.insert(seat, slot);
+                    self.touched += 1;
+                }
+            }
+        }
+        let [readers, writers] = lines;
+        self.nodes[top as usize].lines[READERS_BELOW as usize] = readers;
+        self.nodes[top as usize].lines[WRITERS_BELOW as usize] = writers;
+    }
+
     /// The call at `seat` stands in the lines of its claims from now on.
     pub(crate) fn enter(&mut self, held: &[Held], seat: Seat, slot: u32) {
         for h in held {
-            let mut line = if h.write { WRITERS_HERE } else { READERS_HERE };
-            let mut id = h.node;
+            let own = &mut self.nodes[h.node as usize];
+            own.lines[if h.write { WRITERS_HERE } else { READERS_HERE } as usize].insert(seat, slot);
+            self.touched += 1;
+            let mut id = own.parent;
+            if !own.tracked {
+                self.track(h.node);
+            }
+            let below = if h.write { WRITERS_BELOW } else { READERS_BELOW };
             while id != NONE {
                 let node = &mut self.nodes[id as usize];
-                node.lines[line as usize].insert(seat, slot);
-                self.touched += 1;
-                line = if h.write { WRITERS_BELOW } else { READERS_BELOW };
+                if node.tracked {
+                    node.lines[below as usize].insert(seat, slot);
+                    self.touched += 1;
+                }
                 id = node.parent;
             }
         }
@@ -186,7 +267,6 @@ impl Keys {
             let mut id = h.node;
             while id != NONE {
                 let node = &mut self.nodes[id as usize];
-                self.touched += 1;
                 if node.lines[line as usize].remove(seat)
                     && let Some(waiting) = &mut node.waiting
                 {

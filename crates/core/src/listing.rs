@@ -29,6 +29,7 @@ impl Core {
             open: spec.open,
             paused: false,
             cancelling: false,
+            deadline: spec.deadline,
             deadline_passed: false,
             limits: spec.limits.iter().map(|x| x.0).collect(),
             listed: Vec::with_capacity(spec.calls.len()),
@@ -57,7 +58,7 @@ impl Core {
             self.hold_all();
         }
         if let Some(deadline) = spec.deadline {
-            self.timers.set(deadline, TimerId::Run(slot));
+            self.timers.set_rare(deadline, TimerId::Run(slot));
         }
         self.list(slot, spec.calls);
         self.end_run_if_done(slot);
@@ -109,6 +110,7 @@ impl Core {
         for rank in &mut ranks {
             rank.order = seat_order(base + u32::try_from(rank.order).unwrap_or(NONE), NONE);
         }
+        self.calls.reserve(calls.len().saturating_sub(self.calls_free.len()));
         let first = u32::try_from(calls.len()).expect("fewer than 2^32 calls");
         let mut new = Vec::with_capacity(calls.len());
         for ((spec, rank), i) in calls.into_iter().zip(ranks).zip(0..first) {
@@ -142,7 +144,6 @@ impl Core {
             run,
             index: 0,
             element: NONE,
-            order: rank.order,
             state: State::Inputs,
             settings,
             claims,
@@ -167,7 +168,7 @@ impl Core {
     }
 
     fn put_call(&mut self, mut call: Call) -> u32 {
-        let (run, order) = (call.run, call.order);
+        let (run, order) = (call.run, call.order());
         let slot = match self.calls_free.pop() {
             Some(slot) => {
                 // Notes about the last call in this slot must not be taken for notes about this one.
@@ -247,7 +248,7 @@ impl Core {
             return self.end(slot, Outcome::Cancelled, reason);
         }
         if let Some((order, failed)) = run.gate.as_ref().and_then(|g| g.failed)
-            && order < call.order
+            && order < call.order()
         {
             return self.end(slot, Outcome::Skipped, Reason::Stopped(failed));
         }
@@ -272,7 +273,7 @@ impl Core {
     pub(crate) fn expand(&mut self, slot: u32, count: u32) {
         let (run, index, place) = {
             let call = self.call(slot);
-            (call.run, call.index, call.order)
+            (call.run, call.index, call.order())
         };
         if count == 0 {
             return self.end(slot, Outcome::Succeeded, Reason::Tool);
