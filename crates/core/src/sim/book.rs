@@ -1,0 +1,547 @@
+//! What has happened so far, told only by the events given to the core and the actions it gave back.
+//! It does not know whether what happened was right (that is `oracle`) nor anything inside the core.
+
+use super::cells::{Touch, masks};
+use super::truth::{self, Decision, Store};
+use super::world::World;
+use crate::types::*;
+use smallvec::SmallVec;
+use std::time::Duration;
+
+/// Where a call is, as far as can be seen from outside.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Stage {
+    /// Not started, or to be started again.
+    Waiting,
+    Running,
+    /// Between two attempts, until then.
+    Backoff(Time),
+    /// Somebody is asked, until then.
+    Doubt(Time),
+    Ended,
+}
+
+/// What has been said about the keys of a call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Named {
+    No,
+    Asked,
+    Done,
+}
+
+/// How long an aborted attempt may take to answer (DESIGN 3.6).
+pub(super) const GRACE: Duration = Duration::from_secs(30);
+
+/// A call or an element.
+#[derive(Clone, Debug)]
+pub(super) struct Call {
+    pub(super) who: CallRef,
+    pub(super) stage: Stage,
+    pub(super) named: Named,
+    pub(super) rekeys: u32,
+    pub(super) touches: SmallVec<[Touch; 2]>,
+    pub(super) reads: u64,
+    pub(super) writes: u64,
+    pub(super) attempts: u32,
+    /// Since when no attempt of it has run.
+    pub(super) idle_since: Time,
+    pub(super) idle: u64,
+    pub(super) attempt_started: Time,
+    pub(super) first_started: Option<Time>,
+    pub(super) silent_since: Time,
+    pub(super) held: SmallVec<[(LimitId, u64); 2]>,
+    pub(super) aborted: Option<(Time, AbortReason)>,
+    /// How its running attempt ended, told to the core but not yet answered by it.
+    pub(super) end: Option<AttemptEnd>,
+    /// A doubt about it was answered, which the core has not followed yet.
+    pub(super) answer: Option<DoubtAnswer>,
+    /// What the running attempt will have written or given.
+    pub(super) value_now: u64,
+    /// Whether each attempt took effect, and how often its keys had been asked for anew when it started.
+    pub(super) effects: SmallVec<[(bool, u32); 2]>,
+    pub(super) outcome: Option<(Outcome, Reason)>,
+    /// What others get from it.
+    pub(super) value: Option<u64>,
+    pub(super) given: u64,
+    pub(super) expanded: bool,
+    pub(super) elements: Vec<Call>,
+    pub(super) cancelled: bool,
+    /// What the driver said its inputs make of it.
+    pub(super) said: Option<Said>,
+    /// Since which start, and among how many, it has been ready without starting.
+    pub(super) ready_since: Option<(u64, u64)>,
+}
+
+/// The kinds of resolution.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Said {
+    Run,
+    Skip,
+    Elements,
+    Error,
+}
+
+/// A run.
+#[derive(Clone, Debug)]
+pub(super) struct Run {
+    pub(super) index: usize,
+    pub(super) id: RunId,
+    pub(super) seed: u64,
+    pub(super) calls: Vec<Call>,
+    /// Calls in serial order.
+    pub(super) serial: Vec<u32>,
+    /// The place of each call in it.
+    pub(super) place: Vec<u32>,
+    pub(super) store: Store,
+    pub(super) paused: bool,
+    pub(super) cancelled: bool,
+    pub(super) closed: bool,
+    pub(super) ended: bool,
+    pub(super) added: bool,
+    pub(super) deadline: Option<Time>,
+    /// Its deadline has passed.
+    pub(super) expired: bool,
+    pub(super) stop: bool,
+    pub(super) parent: Option<AttemptRef>,
+    pub(super) open_calls: u32,
+}
+
+/// An attempt that holds its keys and amounts.
+#[derive(Clone, Debug)]
+pub(super) struct Holding {
+    pub(super) who: CallRef,
+    pub(super) reads: u64,
+    pub(super) writes: u64,
+}
+
+/// A rate: the theoretical arrival time of the generic cell rate algorithm.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RateBook {
+    pub(super) period: u64,
+    pub(super) burst: u64,
+    pub(super) arrival: u64,
+}
+
+/// All that is known.
+pub(super) struct Book<'w> {
+    pub(super) world: &'w World,
+    pub(super) now: Time,
+    pub(super) runs: Vec<Run>,
+    pub(super) capacity: Vec<(LimitId, u64)>,
+    pub(super) rates: Vec<RateBook>,
+    pub(super) holding: Vec<Holding>,
+    pub(super) starts: u64,
+}
+
+impl Call {
+    fn new(who: CallRef, touches: SmallVec<[Touch; 2]>, now: Time) -> Call {
+        let (reads, writes) = masks(&touches);
+        Call {
+            who,
+            stage: Stage::Waiting,
+            named: Named::No,
+            rekeys: 0,
+            touches,
+            reads,
+            writes,
+            attempts: 0,
+            idle_since: now,
+            idle: 0,
+            attempt_started: now,
+            first_started: None,
+            silent_since: now,
+            held: SmallVec::new(),
+            aborted: None,
+            end: None,
+            answer: None,
+            value_now: 0,
+            effects: SmallVec::new(),
+            outcome: None,
+            value: None,
+            given: 0,
+            expanded: false,
+            elements: Vec::new(),
+            cancelled: false,
+            said: None,
+            ready_since: None,
+        }
+    }
+
+    pub(super) fn name(&self) -> String {
+        name(self.who)
+    }
+
+    pub(super) fn touch(&mut self, touches: SmallVec<[Touch; 2]>) {
+        (self.reads, self.writes) = masks(&touches);
+        self.touches = touches;
+    }
+}
+
+/// A call's name for people: run, call and element.
+pub(super) fn name(who: CallRef) -> String {
+    match who.element {
+        Some(e) => format!("r{}.c{}[{e}]", who.run.0, who.call),
+        None => format!("r{}.c{}", who.run.0, who.call),
+    }
+}
+
+impl<'w> Book<'w> {
+    pub(super) fn new(world: &'w World) -> Book<'w> {
+        let runs = world.runs.iter().enumerate().map(|(index, plan)| Run {
+            index,
+            id: RunId(u32::try_from(index).unwrap_or(0)),
+            seed: plan.seed,
+            calls: Vec::new(),
+            serial: Vec::new(),
+            place: Vec::new(),
+            store: [0; 64],
+            paused: false,
+            cancelled: false,
+            closed: !plan.open,
+            ended: false,
+            added: false,
+            deadline: plan.deadline,
+            expired: false,
+            stop: plan.stop,
+            parent: None,
+            open_calls: 0,
+        });
+        Book {
+            world,
+            now: Time(0),
+            runs: runs.collect(),
+            capacity: Vec::new(),
+            rates: Vec::new(),
+            holding: Vec::new(),
+            starts: 0,
+        }
+    }
+
+    pub(super) fn find(&self, who: CallRef) -> Option<&Call> {
+        let call = self.runs.get(who.run.0 as usize)?.calls.get(who.call as usize)?;
+        match who.element {
+            None => Some(call),
+            Some(e) => call.elements.get(e as usize),
+        }
+    }
+
+    pub(super) fn find_mut(&mut self, who: CallRef) -> Option<&mut Call> {
+        let call = self.runs.get_mut(who.run.0 as usize)?.calls.get_mut(who.call as usize)?;
+        match who.element {
+            None => Some(call),
+            Some(e) => call.elements.get_mut(e as usize),
+        }
+    }
+
+    pub(super) fn plan(&self, who: CallRef) -> &'w super::world::CallPlan {
+        &self.world.runs[who.run.0 as usize].calls[who.call as usize]
+    }
+
+    /// Where a call stands: smaller is earlier in the serial order of its run.
+    pub(super) fn place(&self, who: CallRef) -> (u32, u32) {
+        (self.runs[who.run.0 as usize].place[who.call as usize], who.element.map_or(0, |e| e + 1))
+    }
+
+    pub(super) fn capacity(&self, limit: LimitId) -> u64 {
+        self.capacity.iter().find(|l| l.0 == limit).map_or(0, |l| l.1)
+    }
+
+    /// Calls `from..to` of a run are listed now.
+    pub(super) fn list(&mut self, run: usize, from: u32, to: u32) {
+        let now = self.now;
+        let plan = &self.world.runs[run];
+        let book = &mut self.runs[run];
+        for call in from..to {
+            let who = CallRef { run: book.id, call, element: None };
+            let mut made = Call::new(who, plan.calls[call as usize].announced.clone(), now);
+            made.cancelled = book.cancelled;
+            book.calls.push(made);
+            book.place.push(0);
+        }
+        book.open_calls += to - from;
+        // The serial order by its definition: again and again the earliest listed call whose inputs are taken.
+        let mut taken = vec![false; to as usize];
+        taken[..from as usize].fill(true);
+        let mut first = from;
+        while first < to {
+            let next = (first..to).find(|&c| {
+                !taken[c as usize] && plan.calls[c as usize].inputs.iter().all(|i| taken[i.call as usize])
+            });
+            let Some(next) = next else { break };
+            taken[next as usize] = true;
+            book.place[next as usize] = u32::try_from(book.serial.len()).unwrap_or(0);
+            book.serial.push(next);
+            while first < to && taken[first as usize] {
+                first += 1;
+            }
+        }
+    }
+
+    /// Whether all inputs have ended; and whether each that gives a result gave one.
+    pub(super) fn inputs(&self, who: CallRef) -> (bool, bool) {
+        let calls = &self.runs[who.run.0 as usize].calls;
+        self.plan(who).inputs.iter().fold((true, true), |(ended, complete), i| {
+            let other = &calls[i.call as usize];
+            let there = i.kind == InputKind::Outcome || other.value.is_some();
+            (ended && other.stage == Stage::Ended, complete && there)
+        })
+    }
+
+    /// What the call was given; its inputs have ended.
+    pub(super) fn given(&self, who: CallRef) -> u64 {
+        let run = &self.runs[who.run.0 as usize];
+        let inputs = self.plan(who).inputs.iter().filter(|i| i.kind == InputKind::Result);
+        let given = truth::given(run.seed, who.call, inputs.map(|i| run.calls[i.call as usize].value.unwrap_or(0)));
+        who.element.map_or(given, |e| truth::given_element(given, e))
+    }
+
+    /// What the world answers when asked to resolve a call.
+    pub(super) fn decide(&self, who: CallRef) -> Decision {
+        let Some(call) = self.find(who) else { return Decision::Error };
+        truth::decide(self.plan(who), self.given(who), who.element.is_some(), call.rekeys)
+    }
+
+    /// The call was resolved.
+    pub(super) fn resolved(&mut self, who: CallRef, decision: &Decision) {
+        let now = self.now;
+        let Some(call) = self.find_mut(who) else { return };
+        call.named = Named::Done;
+        call.said = Some(match decision {
+            Decision::Run(_) => Said::Run,
+            Decision::Skip => Said::Skip,
+            Decision::Elements(_) => Said::Elements,
+            Decision::Error => Said::Error,
+        });
+        match decision {
+            Decision::Run(touches) => call.touch(touches.clone()),
+            Decision::Elements(n) => {
+                call.expanded = true;
+                let (touches, cancelled) = (call.touches.clone(), call.cancelled);
+                call.elements = (0..*n)
+                    .map(|e| {
+                        let mut made = Call::new(CallRef { element: Some(e), ..who }, touches.clone(), now);
+                        made.cancelled = cancelled;
+                        made
+                    })
+                    .collect();
+            }
+            Decision::Skip | Decision::Error => {}
+        }
+    }
+
+    /// An attempt has started (already found legal).
+    pub(super) fn started(&mut self, attempt: AttemptRef) {
+        let who = attempt.call;
+        let (now, plan, given) = (self.now, self.plan(who), self.given(who));
+        let needs = plan.settings.needs.iter().copied().collect();
+        for rate in &plan.settings.rates {
+            let rate = &mut self.rates[rate.0 as usize];
+            rate.arrival = rate.arrival.max(now.0) + rate.period;
+        }
+        let run = &mut self.runs[who.run.0 as usize];
+        let call = &mut run.calls[who.call as usize];
+        let call = match who.element {
+            None => call,
+            Some(e) => &mut call.elements[e as usize],
+        };
+        call.attempts = attempt.attempt;
+        call.stage = Stage::Running;
+        call.idle += now.0.saturating_sub(call.idle_since.0);
+        call.attempt_started = now;
+        call.first_started.get_or_insert(now);
+        call.silent_since = now;
+        call.held = needs;
+        call.aborted = None;
+        call.end = None;
+        call.answer = None;
+        call.given = given;
+        call.value_now = truth::value(plan, given, (call.reads, call.writes), &run.store);
+        call.effects.push((false, call.rekeys));
+        self.holding.push(Holding { who, reads: call.reads, writes: call.writes });
+        self.starts += 1;
+    }
+
+    /// The running attempt takes effect, or not; told once per attempt.
+    pub(super) fn effect(&mut self, who: CallRef, took: bool) {
+        let run = &mut self.runs[who.run.0 as usize];
+        let call = &mut run.calls[who.call as usize];
+        let call = match who.element {
+            None => call,
+            Some(e) => &mut call.elements[e as usize],
+        };
+        if took {
+            if let Some(last) = call.effects.last_mut() {
+                last.0 = true;
+            }
+            truth::write(&mut run.store, call.writes, call.value_now);
+        }
+    }
+
+    /// The running attempt is over: what it held is free. One that was given up ended when its grace did.
+    pub(super) fn over(&mut self, who: CallRef) {
+        let grace = self.find(who).filter(|c| c.end.is_none()).and_then(|c| c.aborted);
+        let now = grace.map_or(self.now, |(at, _)| at.after(GRACE).min(self.now));
+        self.holding.retain(|h| h.who != who);
+        if let Some(call) = self.find_mut(who) {
+            call.idle_since = now;
+            call.held.clear();
+            call.ready_since = None;
+        }
+    }
+
+    /// The call has its outcome.
+    pub(super) fn ended(&mut self, end: &CallEnd) {
+        let who = end.call;
+        let (now, has_value) = (end.ended, self.plan(who).settings.failure_has_value);
+        let complete = self.inputs(who).1;
+        let given = if complete { self.given(who) } else { 0 };
+        let Some(call) = self.find_mut(who) else { return };
+        call.idle += now.0.saturating_sub(call.idle_since.0);
+        call.idle_since = now;
+        call.stage = Stage::Ended;
+        call.outcome = Some((end.outcome, end.reason));
+        call.value = match end.outcome {
+            Outcome::Succeeded if call.expanded => Some(truth::list(given, call.elements.iter().map(|e| e.value))),
+            Outcome::Succeeded => Some(call.value_now),
+            Outcome::Failed | Outcome::InDoubt if has_value => Some(truth::fallback(given)),
+            _ => None,
+        };
+        if who.element.is_none() {
+            self.runs[who.run.0 as usize].open_calls -= 1;
+        }
+    }
+}
+
+impl Book<'_> {
+    /// Takes note of a fact that the core is about to be told.
+    pub(super) fn fact(&mut self, event: &Event) {
+        let now = self.now;
+        for run in &mut self.runs {
+            if run.added && !run.ended && !run.expired && run.deadline.is_some_and(|d| d <= now) {
+                run.expired = true;
+                run.cancelled = true;
+                run.closed = true;
+                run.calls.iter_mut().for_each(|c| c.cancelled = true);
+            }
+        }
+        match event {
+            Event::LimitSet { limit, capacity } => self.set_capacity(*limit, *capacity),
+            Event::RateSet { period, burst, .. } => {
+                let period = u64::try_from(period.as_nanos()).unwrap_or(u64::MAX);
+                self.rates.push(RateBook { period, burst: u64::from(*burst), arrival: 0 });
+            }
+            Event::RunAdded(spec) => {
+                let index = spec.run.0 as usize;
+                for &(limit, capacity) in &spec.limits {
+                    self.set_capacity(limit, capacity);
+                }
+                self.runs[index].added = true;
+                self.runs[index].parent = spec.parent;
+                self.list(index, 0, u32::try_from(spec.calls.len()).unwrap_or(0));
+            }
+            Event::CallsAdded { run, calls } => {
+                let index = run.0 as usize;
+                let from = u32::try_from(self.runs[index].calls.len()).unwrap_or(0);
+                self.list(index, from, from + u32::try_from(calls.len()).unwrap_or(0));
+            }
+            Event::RunClosed { run } => self.on_run(*run, |r| r.closed = true),
+            Event::PauseRequested { run } => self.on_run(*run, |r| r.paused = true),
+            Event::ResumeRequested { run } => self.on_run(*run, |r| r.paused = false),
+            Event::CancelRequested { run, call, .. } => self.on_run(*run, |r| {
+                let all = call.is_none();
+                r.cancelled |= all;
+                r.closed |= all;
+                for c in &mut r.calls {
+                    if all || *call == Some(c.who.call) {
+                        c.cancelled = true;
+                        c.elements.iter_mut().for_each(|e| e.cancelled = true);
+                    }
+                }
+            }),
+            Event::Finished { attempt, end } => {
+                if self.is_live(*attempt) {
+                    self.over(attempt.call);
+                    if let Some(call) = self.find_mut(attempt.call) {
+                        call.end = Some(*end);
+                    }
+                }
+            }
+            Event::Progressed { attempt } => {
+                if self.is_live(*attempt)
+                    && let Some(call) = self.find_mut(attempt.call)
+                {
+                    call.silent_since = now;
+                }
+            }
+            Event::DoubtSettled { attempt, answer } => {
+                if let Some(call) = self.find_mut(attempt.call)
+                    && call.attempts == attempt.attempt
+                    && matches!(call.stage, Stage::Doubt(_))
+                {
+                    call.answer.get_or_insert(*answer);
+                }
+            }
+            Event::Resolved { .. } | Event::Tick => {}
+        }
+    }
+
+    fn on_run(&mut self, run: RunId, f: impl FnOnce(&mut Run)) {
+        if let Some(run) = self.runs.get_mut(run.0 as usize).filter(|r| r.added && !r.ended) {
+            f(run);
+        }
+    }
+
+    fn set_capacity(&mut self, limit: LimitId, capacity: u64) {
+        match self.capacity.iter_mut().find(|l| l.0 == limit) {
+            Some(known) => known.1 = capacity,
+            None => self.capacity.push((limit, capacity)),
+        }
+    }
+
+    /// Whether this attempt runs, as far as the core was told.
+    pub(super) fn is_live(&self, attempt: AttemptRef) -> bool {
+        self.find(attempt.call)
+            .is_some_and(|c| c.stage == Stage::Running && c.attempts == attempt.attempt && c.end.is_none())
+    }
+
+    /// Takes note of an order that was found right.
+    pub(super) fn action(&mut self, action: &Action) {
+        match action {
+            Action::Resolve { call, .. } => {
+                if let Some(call) = self.find_mut(*call) {
+                    call.named = Named::Asked;
+                }
+            }
+            Action::Start { attempt, .. } => self.started(*attempt),
+            Action::Abort { attempt, reason } => {
+                let now = self.now;
+                if let Some(call) = self.find_mut(attempt.call) {
+                    let at = call.aborted.map_or(now, |a| a.0);
+                    call.aborted = Some((at, *reason));
+                }
+            }
+            Action::Retry { attempt, due } => self.between(attempt.call, Stage::Backoff(*due)),
+            Action::Ask { attempt, until } => self.between(attempt.call, Stage::Doubt(*until)),
+            Action::Ended(end) => {
+                if self.find(end.call).is_some_and(|c| c.stage == Stage::Running && c.end.is_none()) {
+                    self.over(end.call);
+                }
+                self.ended(end);
+            }
+            Action::RunEnded { run, .. } => {
+                let run = &mut self.runs[run.0 as usize];
+                run.ended = true;
+            }
+        }
+    }
+
+    /// No attempt of the call runs now, and it has not ended.
+    fn between(&mut self, who: CallRef, stage: Stage) {
+        if self.find(who).is_some_and(|c| c.stage == Stage::Running && c.end.is_none()) {
+            self.over(who);
+        }
+        if let Some(call) = self.find_mut(who) {
+            call.stage = stage;
+        }
+    }
+}
