@@ -216,6 +216,14 @@ impl Core {
         }
     }
 
+    /// A limit has another capacity: whoever waits for it waits for another amount now.
+    pub(crate) fn set_limit(&mut self, limit: LimitId, capacity: u64) {
+        self.gates.set_limit(limit, capacity);
+        for class in self.gates.parked_at(limit) {
+            self.make_candidate(class);
+        }
+    }
+
     /// Everything of a run is looked at again, because amounts lent to it are free.
     pub(crate) fn retry_run(&mut self, run: u32) {
         for class in self.run_at(run).classes.clone() {
@@ -328,11 +336,12 @@ impl Core {
         for &(limit, amount) in &call.settings.needs {
             let amount = amount.saturating_sub(lent(lender.map(|x| &*x.needs), limit));
             if !self.gates.fits(limit, amount, 0) {
+                let amount = self.gates.capped(limit, amount);
                 return Some(Misfit::Gate { gate: GateId::Limit(limit), amount, reserved: false });
             }
             let kept = reserved.map_or(0, |r| lent(Some(&self.call(r).settings.needs), limit));
             if kept > 0 && !self.gates.fits(limit, amount, kept) {
-                let amount = amount.saturating_add(kept);
+                let amount = self.gates.capped(limit, amount) + self.gates.capped(limit, kept);
                 return Some(Misfit::Gate { gate: GateId::Limit(limit), amount, reserved: true });
             }
         }

@@ -90,7 +90,7 @@ impl Core {
             self.now = now;
         }
         match event {
-            Event::LimitSet { limit, capacity } => self.gates.set_limit(limit, capacity),
+            Event::LimitSet { limit, capacity } => self.set_limit(limit, capacity),
             Event::RateSet { rate, period, burst } => self.gates.set_rate(rate, period, burst),
             Event::RunAdded(spec) => self.add_run(*spec),
             Event::CallsAdded { run, calls } => self.add_calls(run, calls),

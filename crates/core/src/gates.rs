@@ -84,6 +84,17 @@ impl Gates {
         amount == 0 || limit.used.saturating_add(want) <= limit.capacity + slack
     }
 
+    /// What this amount of a limit counts as: never more than the whole.
+    pub(crate) fn capped(&self, id: LimitId, amount: u64) -> u64 {
+        self.limits.get(&id).map_or(amount, |limit| amount.min(limit.capacity))
+    }
+
+    /// All classes that wait for a limit.
+    pub(crate) fn parked_at(&self, id: LimitId) -> Vec<u32> {
+        let sets = self.limits.get(&id).into_iter().flat_map(|limit| limit.parked.0.values());
+        sets.flatten().map(|x| x.1).collect()
+    }
+
     pub(crate) fn take(&mut self, id: LimitId, amount: u64) {
         if let Some(limit) = self.limits.get_mut(&id) {
             limit.used += amount;

@@ -20,7 +20,7 @@ impl Core {
         }
         let lender = spec.parent.and_then(|attempt| self.lender(attempt));
         for &(limit, capacity) in &spec.limits {
-            self.gates.set_limit(limit, capacity);
+            self.set_limit(limit, capacity);
         }
         let run = Run {
             id: spec.run,
