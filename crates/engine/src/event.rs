@@ -3,6 +3,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// The version of the event format; raised when a field changes its meaning or goes.
 pub const EVENTS_VERSION: u32 = 1;
@@ -28,25 +29,25 @@ pub enum What {
     /// The run began.
     RunStarted {
         /// Its id.
-        run: String,
+        run: Arc<str>,
         /// The plan's name.
-        name: String,
+        name: Arc<str>,
         /// How many calls it lists.
         calls: usize,
     },
     /// A `foreach` call became this many calls.
     CallExpanded {
         /// Its id.
-        call: String,
+        call: Arc<str>,
         /// How many elements.
         elements: u32,
     },
     /// An attempt started.
     CallStarted {
         /// The call's id.
-        call: String,
+        call: Arc<str>,
         /// Its tool.
-        tool: String,
+        tool: Arc<str>,
         /// Which try, from 1.
         attempt: u32,
         /// Something that overlaps its keys ended in doubt before.
@@ -56,7 +57,7 @@ pub enum What {
     /// An attempt failed and will be followed by another.
     CallRetried {
         /// The call's id.
-        call: String,
+        call: Arc<str>,
         /// The attempt that failed.
         attempt: u32,
         /// The error's code.
@@ -69,7 +70,7 @@ pub enum What {
     /// An attempt is being ended early.
     CallAborted {
         /// The call's id.
-        call: String,
+        call: Arc<str>,
         /// The attempt.
         attempt: u32,
         /// Why: `timeout`, `idle_timeout`, `cancelled`, `deadline`, `stopped`.
@@ -78,14 +79,14 @@ pub enum What {
     /// An attempt is in doubt and waits for an answer.
     CallDoubted {
         /// The call's id.
-        call: String,
+        call: Arc<str>,
         /// The attempt.
         attempt: u32,
     },
     /// A call has its outcome.
     CallEnded {
         /// The call's id.
-        call: String,
+        call: Arc<str>,
         /// How it ended.
         outcome: Outcome,
         /// The error's code, where there is an error.

@@ -1,1 +1,47 @@
-//! Placeholder.
+//! The library: engines that run plans of tool calls in parallel with sequential meaning.
+//! It does not know screens, command lines or networks.
+//!
+//! A [`Plan`] lists calls of tools; a call's arguments may refer to other calls' results. An [`Engine`] holds the
+//! tools, checks a plan ([`Engine::validate`]), runs it ([`Engine::run`]) and gives a [`Report`]. Calls start as
+//! soon as their inputs, keys and limits allow; what comes out is what running them one by one would have given.
+//!
+//! See [`Engine`] for an example that runs.
+mod attempts;
+mod builder;
+mod canonical;
+mod critical_path;
+mod defaults;
+mod driver;
+mod ended;
+mod event;
+mod event_log;
+mod handle;
+mod hints;
+mod message;
+mod report;
+mod resolve;
+mod run;
+mod schedule;
+mod snapshot;
+mod tables;
+mod translate;
+mod words;
+
+pub use builder::EngineBuilder;
+pub use event::{EVENTS_VERSION, Outcome, RunEvent, RunOutcome, What};
+pub use event_log::EventStream;
+pub use handle::{Cancel, DoubtAnswer, Engine, Parent, RunHandle, RunOptions};
+pub use report::{CallError, CallReport, REPORT_VERSION, Report, WaitReport};
+pub use schedule::{Schedule, ScheduledCall, ScheduledKey, ScheduledWait};
+pub use snapshot::{Counts, RunningCall, Snapshot, WaitingCall};
+
+pub use fanout_plan as plan;
+pub use fanout_plan::{
+    Call, CallOnFailure, Catalog, CatalogTool, Diagnostic, EffectsSpec, InDoubt, InputSpec, Place, Plan, PlanOnFailure,
+    Priority, Rate, RetrySpec, SettingsSpec, Severity, ToolId, ToolKind, ToolSpec, ToolboxSpec, ValidPlan,
+};
+pub use fanout_tools as tools;
+pub use fanout_tools::{
+    Attempt, AttemptId, ErrorClass, JsonText, Native, Progress, Reached, Tool, ToolError, ToolFuture, ToolOutput,
+    ToolResult, Toolbox, Usage,
+};

@@ -5,6 +5,8 @@ use crate::event::{Outcome, RunOutcome};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The version of the report format.
@@ -16,9 +18,9 @@ pub struct Report {
     /// Version of the format.
     pub v: u32,
     /// The run's id.
-    pub run: String,
+    pub run: Arc<str>,
     /// The plan's name.
-    pub name: String,
+    pub name: Arc<str>,
     /// How it ended.
     pub outcome: RunOutcome,
     /// From begin to end.
@@ -26,13 +28,13 @@ pub struct Report {
     /// The sum of the times of all attempts: what running them one by one would have taken.
     pub calls_ms: f64,
     /// The longest chain of calls each of which had to wait for the one before, by measured times.
-    pub critical_path: Vec<String>,
+    pub critical_path: Vec<Arc<str>>,
     /// The length of that chain: no plan with these dependencies and times can be faster.
     pub critical_path_ms: f64,
     /// `calls_ms / wall_ms`.
     pub speed_up: f64,
     /// Total waiting by kind of cause, in milliseconds.
-    pub waits_ms: std::collections::BTreeMap<String, f64>,
+    pub waits_ms: BTreeMap<Cow<'static, str>, f64>,
     /// Every call in serial (call) order, elements behind their `foreach` call.
     pub calls: Vec<CallReport>,
     /// The plan's `output`, filled in.
@@ -48,9 +50,9 @@ pub struct Report {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct CallReport {
     /// Its id, with the index when it is an element: `fares[3]`.
-    pub id: String,
+    pub id: Arc<str>,
     /// Its tool.
-    pub tool: String,
+    pub tool: Arc<str>,
     /// How it ended.
     pub outcome: Outcome,
     /// Its result.
@@ -59,7 +61,7 @@ pub struct CallReport {
     pub result: Option<Arc<RawValue>>,
     /// What went wrong, or why it was skipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<CallError>,
+    pub error: Option<Box<CallError>>,
     /// Attempts started.
     pub attempts: u32,
     /// When its first attempt started.
@@ -84,7 +86,7 @@ pub struct CallReport {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct CallError {
     /// A stable code with a page under `docs/errors/`.
-    pub code: String,
+    pub code: Cow<'static, str>,
     /// What, on what, why, and what to do.
     pub message: String,
     /// More, such as the end of standard error.
@@ -97,13 +99,13 @@ pub struct CallError {
 pub struct WaitReport {
     /// The kind of cause: `input`, `key`, `limit`, `rate`, `backoff`, `stop`, `other_run`, `reserved`, `doubt`,
     /// `pause`, `resolve`, `elements`.
-    pub cause: String,
+    pub cause: Cow<'static, str>,
     /// On which call, limit or rate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub on: Option<String>,
+    pub on: Option<Arc<str>>,
     /// For which key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key: Option<String>,
+    pub key: Option<Arc<str>>,
     /// How long.
     pub ms: f64,
 }

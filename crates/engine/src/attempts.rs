@@ -1,0 +1,184 @@
+//! Doing attempts: inline where a tool ends at once, else in a task of its own that reports to the inbox.
+//! It does not know what an attempt's end means.
+
+use crate::defaults;
+use crate::handle::{CURRENT, EngineInner, Parent};
+use crate::message::Message;
+use fanout_core::AttemptRef;
+use fanout_plan::{Catalog, ToolId, ToolKind};
+use fanout_tools::{Attempt, AttemptId, ErrorClass, JsonText, Progress, Reached, Tool, ToolError, ToolFuture, ToolResult};
+use futures_util::FutureExt;
+use hashbrown::HashMap;
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Waker};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// The adapters of an engine and the attempts that run in tasks.
+pub(crate) struct Attempts {
+    tools: Vec<AnyTool>,
+    live: HashMap<AttemptRef, Live>,
+    /// The token of the next inline attempt. One that ends at once never looks at it, so it serves the next; one
+    /// that does not end at once keeps it.
+    spare: CancellationToken,
+    inbox: UnboundedSender<Message>,
+    engine: Weak<EngineInner>,
+}
+
+struct AnyTool {
+    tool: Arc<dyn Tool>,
+    /// Its futures are polled once in the driver before they get a task.
+    inline: bool,
+}
+
+/// An attempt in a task.
+pub(crate) struct Live {
+    pub(crate) started: Instant,
+    aborted: CancellationToken,
+    task: AbortHandle,
+}
+
+/// What is needed to start an attempt.
+pub(crate) struct ToStart {
+    pub(crate) attempt: AttemptRef,
+    pub(crate) tool: ToolId,
+    pub(crate) run: Arc<str>,
+    pub(crate) call: Arc<str>,
+    pub(crate) args: JsonText,
+    /// Whether signs of life are wanted.
+    pub(crate) progress: bool,
+}
+
+impl Attempts {
+    pub(crate) fn new(
+        tools: Vec<Arc<dyn Tool>>,
+        catalog: &Catalog,
+        inbox: UnboundedSender<Message>,
+        engine: Weak<EngineInner>,
+    ) -> Attempts {
+        let tools = tools
+            .into_iter()
+            .zip(catalog.tools())
+            .map(|(tool, described)| AnyTool { tool, inline: described.spec.kind == ToolKind::Native })
+            .collect();
+        Attempts { tools, live: HashMap::new(), spare: CancellationToken::new(), inbox, engine }
+    }
+
+    /// Starts an attempt at `started`. One that ends at once gives its result and the moment after it; of another
+    /// the inbox will hear.
+    pub(crate) fn start(&mut self, start: ToStart, started: Instant) -> Option<(ToolResult, Instant)> {
+        let ToStart { attempt, tool, run, call, args, progress } = start;
+        let parent = Parent { engine: self.engine.clone(), attempt };
+        let progress = if progress { self.progress(attempt) } else { Progress::none() };
+        let entry = &mut self.tools[tool.0 as usize];
+        let aborted = if entry.inline { self.spare.clone() } else { CancellationToken::new() };
+        let id = AttemptId { run, call, attempt: attempt.attempt };
+        let given = Attempt { args, id, aborted: aborted.clone(), progress };
+        if !entry.inline {
+            let made = CURRENT.sync_scope(parent.clone(), || catch_unwind(AssertUnwindSafe(|| entry.tool.call(given))));
+            return match made {
+                Ok(future) => {
+                    self.spawn(attempt, future, parent, aborted, started);
+                    None
+                }
+                Err(panic) => Some((Err(panicked(&*panic)), Instant::now())),
+            };
+        }
+        let polled = CURRENT.sync_scope(parent.clone(), || {
+            catch_unwind(AssertUnwindSafe(|| {
+                let mut future = entry.tool.call(given);
+                match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                    Poll::Ready(result) => Ok(result),
+                    Poll::Pending => Err(future),
+                }
+            }))
+        });
+        let now = Instant::now();
+        entry.inline = now.duration_since(started) <= defaults::INLINE_POLL_MAX;
+        match polled {
+            Ok(Ok(result)) => Some((result, now)),
+            Ok(Err(future)) => {
+                self.spare = CancellationToken::new();
+                self.spawn(attempt, future, parent, aborted, started);
+                None
+            }
+            Err(panic) => Some((Err(panicked(&*panic)), now)),
+        }
+    }
+
+    fn progress(&self, attempt: AttemptRef) -> Progress {
+        let inbox = self.inbox.clone();
+        Progress::every(defaults::PROGRESS_INTERVAL, move || {
+            // Fails only when the driver is gone, and then nobody waits.
+            let _ = inbox.send(Message::Progressed { attempt });
+        })
+    }
+
+    fn spawn(
+        &mut self,
+        attempt: AttemptRef,
+        future: ToolFuture,
+        parent: Parent,
+        aborted: CancellationToken,
+        started: Instant,
+    ) {
+        let inbox = self.inbox.clone();
+        let task = tokio::spawn(CURRENT.scope(parent, async move {
+            let result = AssertUnwindSafe(future).catch_unwind().await;
+            let result = result.unwrap_or_else(|panic| Err(panicked(&*panic)));
+            // Fails only when the driver is gone, and then nobody waits.
+            let _ = inbox.send(Message::Finished { attempt, result });
+        }));
+        self.live.insert(attempt, Live { started, aborted, task: task.abort_handle() });
+    }
+
+    /// Tells an attempt to end. It still reports.
+    pub(crate) fn abort(&self, attempt: AttemptRef) {
+        if let Some(live) = self.live.get(&attempt) {
+            live.aborted.cancel();
+        }
+    }
+
+    /// An attempt reported. `None` when it was given up before: then its report counts for nothing.
+    pub(crate) fn reported(&mut self, attempt: AttemptRef) -> Option<Live> {
+        self.live.remove(&attempt)
+    }
+
+    /// Nobody waits for an attempt any more: one that did not heed its abort is dropped.
+    pub(crate) fn give_up(&mut self, attempt: AttemptRef) {
+        if self.live.is_empty() {
+            return;
+        }
+        if let Some(live) = self.live.remove(&attempt) {
+            live.aborted.cancel();
+            live.task.abort();
+        }
+    }
+}
+
+impl Drop for Attempts {
+    fn drop(&mut self) {
+        for live in self.live.values() {
+            live.aborted.cancel();
+            live.task.abort();
+        }
+    }
+}
+
+/// A tool panicked: a failure of that attempt and of nothing else.
+fn panicked(panic: &(dyn Any + Send)) -> ToolError {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
+    ToolError {
+        class: ErrorClass::Permanent,
+        code: "tool_panicked",
+        message: format!("the tool panicked: {text}"),
+        retry_after: None,
+        reached: Reached::Yes,
+        detail: None,
+    }
+}

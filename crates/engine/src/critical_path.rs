@@ -1,0 +1,130 @@
+//! The longest chain of calls each of which had to wait for the one before, by measured times.
+//! It does not know how the calls were run.
+
+use crate::run::{RunData, Slot};
+use fanout_core::{CallRef, Cause};
+use std::sync::Arc;
+
+/// The longest chain.
+pub(crate) struct Paths {
+    /// The ids, first to last.
+    pub(crate) chain: Vec<Arc<str>>,
+    pub(crate) length_ns: u64,
+}
+
+/// No node.
+const NONE: u32 = u32::MAX;
+
+/// The longest way to the end of a call or element.
+#[derive(Clone, Copy)]
+struct Longest {
+    ns: u64,
+    /// The node before it on that way.
+    before: u32,
+}
+
+struct Search<'a> {
+    run: &'a RunData,
+    /// Calls first, then elements, those of one call side by side.
+    longest: Vec<Longest>,
+    /// Per call, the node of its first element.
+    first_element: Vec<u32>,
+    refs: Vec<CallRef>,
+}
+
+/// The longest chain of a run that has ended. In serial order everything a call waited for comes before it, so
+/// one pass suffices.
+pub(crate) fn measured(run: &RunData) -> Paths {
+    let call = |call: usize| CallRef { run: run.id, call: u32::try_from(call).unwrap_or(u32::MAX), element: None };
+    let mut refs: Vec<CallRef> = (0..run.slots.len()).map(call).collect();
+    let mut first_element = Vec::with_capacity(refs.len());
+    for index in 0..run.slots.len() {
+        first_element.push(u32::try_from(refs.len()).unwrap_or(u32::MAX));
+        refs.extend(run.with_elements(call(index).call).skip(1));
+    }
+    let longest = vec![Longest { ns: 0, before: NONE }; refs.len()];
+    let mut search = Search { run, longest, first_element, refs };
+    for call in run.serial_order() {
+        for element in run.with_elements(call).skip(1) {
+            search.visit(element);
+        }
+        search.visit(CallRef { run: run.id, call, element: None });
+    }
+    search.best()
+}
+
+impl Search<'_> {
+    fn node(&self, call: CallRef) -> usize {
+        match call.element {
+            None => call.call as usize,
+            Some(element) => (self.first_element[call.call as usize] + element) as usize,
+        }
+    }
+
+    fn visit(&mut self, call: CallRef) {
+        let Some(slot) = self.run.slot(call) else { return };
+        let parent = &self.run.slots[call.call as usize];
+        let mut best = Longest { ns: 0, before: NONE };
+        let expanded = call.element.is_none() && slot.elements().is_some();
+        if expanded {
+            for element in self.run.with_elements(call.call).skip(1) {
+                best = self.better(best, element);
+            }
+        } else {
+            for (input, _) in &self.run.call(call).inputs {
+                best = self.better(best, CallRef { run: call.run, call: *input, element: None });
+            }
+        }
+        best = self.waited(best, call, slot);
+        if call.element.is_some() {
+            best = self.waited(best, call, parent);
+        }
+        let own = if expanded { 0 } else { slot.ran_ns };
+        let node = self.node(call);
+        self.longest[node] = Longest { ns: best.ns.saturating_add(own), before: best.before };
+    }
+
+    /// The calls whose keys or success it waited for.
+    fn waited(&self, mut best: Longest, call: CallRef, slot: &Slot) -> Longest {
+        for wait in slot.end.iter().flat_map(|end| &end.waits) {
+            match wait.cause {
+                Cause::Key { holder, .. } | Cause::Stop(holder) if holder.run == call.run && holder != call => {
+                    best = self.better(best, holder);
+                }
+                _ => {}
+            }
+        }
+        best
+    }
+
+    fn better(&self, best: Longest, before: CallRef) -> Longest {
+        let node = self.node(before);
+        let ns = self.longest[node].ns;
+        if best.before == NONE || ns > best.ns {
+            Longest { ns, before: u32::try_from(node).unwrap_or(NONE) }
+        } else {
+            best
+        }
+    }
+
+    fn best(&self) -> Paths {
+        let Some((mut node, last)) = self.longest.iter().enumerate().max_by_key(|(_, longest)| longest.ns) else {
+            return Paths { chain: Vec::new(), length_ns: 0 };
+        };
+        let mut chain = Vec::new();
+        loop {
+            let call = self.refs[node];
+            let expanded = call.element.is_none() && self.run.slots[call.call as usize].elements().is_some();
+            let started = self.run.slot(call).and_then(|slot| slot.end.as_ref()).is_some_and(|end| end.started.is_some());
+            if started && !expanded {
+                chain.push(self.run.call_id(call));
+            }
+            match self.longest[node].before {
+                NONE => break,
+                before => node = before as usize,
+            }
+        }
+        chain.reverse();
+        Paths { chain, length_ns: last.ns }
+    }
+}

@@ -1,0 +1,40 @@
+//! Every default and bound of the driver, each with its reason.
+//! It does not know who uses them.
+
+use fanout_core::Retry;
+use std::time::Duration;
+
+/// The longest an attempt may last: long enough for a build or a long model answer, short enough that a hang is noticed.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(15 * 60);
+
+/// How failures are retried: three attempts mend most passing troubles, and end within a second where nothing helps.
+pub(crate) const RETRY: Retry =
+    Retry { attempts_max: 3, backoff: Duration::from_millis(200), factor: 2.0, backoff_max: Duration::from_secs(30) };
+
+/// The first guess of a duration: with no better knowledge all calls count the same, so the critical path is the longest chain.
+pub(crate) const EXPECT: Duration = Duration::from_secs(1);
+
+/// How long a doubt waits for an answer when somebody is asked, as an approval does.
+pub(crate) const ASK_MAX: Duration = Duration::from_secs(60 * 60);
+
+/// Attempts at once in an engine: many tools wait for networks, so more than cores; few enough for file descriptors.
+pub(crate) const RUNNING: u64 = 64;
+
+/// Events kept of a run for readers that are behind: some megabytes.
+pub(crate) const EVENTS_KEPT: usize = 65_536;
+
+/// The longest an inline poll of a native tool may take; longer, and the tool gets a task of its own from then on.
+pub(crate) const INLINE_POLL_MAX: Duration = Duration::from_micros(100);
+
+/// How long the driver works before it lets other tasks of its thread run: an event reader stays lively, and a
+/// cancellation is seen.
+pub(crate) const TURN_MAX: Duration = Duration::from_millis(1);
+
+/// How many actions are done before the inbox and the clock are looked at again.
+pub(crate) const TURN_ACTIONS: u32 = 1_024;
+
+/// How often a sign of life of an attempt reaches the driver at most; idle timeouts are coarser than this.
+pub(crate) const PROGRESS_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Calls listed in a snapshot per list: more than a screen shows.
+pub(crate) const SNAPSHOT_CALLS_MAX: usize = 200;

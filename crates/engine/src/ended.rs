@@ -1,0 +1,286 @@
+//! The end of calls and runs: what is kept of it, and the account of a whole run.
+//! It does not know how the calls were run; it reads what the driver kept.
+
+use crate::critical_path::{self, Paths};
+use crate::event::{RunOutcome, What};
+use crate::hints;
+use crate::report::{CallError, CallReport, REPORT_VERSION, Report, WaitReport};
+use crate::run::{RunData, Slot};
+use crate::tables::Tables;
+use crate::words::{is_failure, outcome};
+use fanout_core::{CallEnd, CallRef, Cause, Outcome, Reason, Time, Wait};
+use fanout_tools::JsonText;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Keeps the end of a call and makes what follows from it: the list of a `foreach`, the value after a failure,
+/// an error that says why there is no result.
+pub(crate) fn record(run: &mut RunData, end: Box<CallEnd>) {
+    let call = end.call;
+    let has_elements = call.element.is_none() && run.slots[call.call as usize].elements().is_some();
+    if !has_elements {
+        count(run, end.outcome);
+    }
+    let list = (has_elements && end.outcome == Outcome::Succeeded).then(|| list(&run.slots[call.call as usize]));
+    let missing = missing_error(run, &end);
+    let valid = run.call(call);
+    let value = valid.on_failure_value.clone().filter(|_| matches!(end.outcome, Outcome::Failed | Outcome::InDoubt));
+    // What has a value in place of a result does not fail the run.
+    run.failed |= is_failure(end.outcome) && value.is_none();
+    let Some(slot) = run.slot_mut(call) else { return };
+    match end.outcome {
+        Outcome::Succeeded => {
+            if let Some(more) = &mut slot.more {
+                more.error = None;
+            }
+            if list.is_some() {
+                slot.result = list;
+            }
+        }
+        _ => {
+            slot.result = value;
+            match missing {
+                Some(error) if slot.error().is_none() || end.reason != Reason::Tool => {
+                    slot.more().error = Some(Box::new(error));
+                }
+                _ => {}
+            }
+        }
+    }
+    if let Some(more) = &mut slot.more {
+        more.args = None;
+        more.doubt = None;
+        if let Some(elements) = &mut more.elements {
+            elements.items = Vec::new();
+        }
+    }
+    slot.end = Some(end);
+    if call.element.is_none() {
+        run.release_inputs(call.call);
+    }
+}
+
+fn count(run: &mut RunData, outcome: Outcome) {
+    let counts = &mut run.counts;
+    match outcome {
+        Outcome::Succeeded => counts.succeeded += 1,
+        Outcome::Failed | Outcome::InDoubt => counts.failed += 1,
+        Outcome::Skipped => counts.skipped += 1,
+        Outcome::Cancelled | Outcome::Denied => counts.cancelled += 1,
+    }
+}
+
+/// The results of the elements as one JSON list; null where there is none.
+fn list(slot: &Slot) -> JsonText {
+    let slots = slot.elements().map_or(&[][..], |elements| &elements.slots);
+    let length = slots.iter().map(|slot| slot.result.as_ref().map_or(4, |result| result.get().len()) + 1).sum::<usize>();
+    let mut text = String::with_capacity(length + 2);
+    text.push('[');
+    for (index, slot) in slots.iter().enumerate() {
+        if index > 0 {
+            text.push(',');
+        }
+        text.push_str(slot.result.as_ref().map_or("null", |result| result.get()));
+    }
+    text.push(']');
+    // A list of JSON texts is a JSON text.
+    RawValue::from_string(text).map_or_else(|_| RawValue::NULL.to_owned().into(), Arc::from)
+}
+
+/// Why a call has no result, where no tool said so.
+fn missing_error(run: &RunData, end: &CallEnd) -> Option<CallError> {
+    let id_of = |call: u32| run.plan.calls.get(call as usize).map_or("?", |call| &*call.id);
+    let (code, message) = match (end.outcome, end.reason) {
+        (Outcome::Succeeded, _) => return None,
+        (_, Reason::When) => ("when_false", "its `when` was false".to_owned()),
+        (_, Reason::Upstream(call)) => ("upstream_failed", format!("it needs the result of `{}`, which has none", id_of(call))),
+        (_, Reason::Stopped(call)) => {
+            ("run_stopped", format!("the plan says `on_failure: stop`, and `{}` did not succeed", id_of(call)))
+        }
+        (_, Reason::Timeout) => ("timeout", "the attempt lasted longer than its `timeout`".to_owned()),
+        (_, Reason::IdleTimeout) => ("idle_timeout", "the attempt was silent for longer than its `idle_timeout`".to_owned()),
+        (_, Reason::Deadline) => ("deadline_passed", "the `deadline` of the run passed".to_owned()),
+        (_, Reason::Cancelled) => ("cancelled", "it was cancelled".to_owned()),
+        (_, Reason::Elements(count)) => {
+            ("elements_failed", format!("{count} of its elements have no result; see those that failed, or give `on_failure: {{value: …}}`"))
+        }
+        (_, Reason::Settled) => ("in_doubt", "nobody knew whether it took effect, and it was answered as failed".to_owned()),
+        (Outcome::InDoubt, _) => ("in_doubt", "nobody knows whether it took effect".to_owned()),
+        (_, Reason::Tool | Reason::Unresolved) => return None,
+    };
+    let doubt = end.outcome == Outcome::InDoubt && code != "in_doubt";
+    let message = if doubt { format!("{message}; nobody knows whether it took effect") } else { message };
+    Some(CallError { code: code.into(), message, detail: None })
+}
+
+/// The event of a call that has ended.
+pub(crate) fn event(run: &RunData, call: CallRef) -> What {
+    let slot = run.slot(call);
+    let end = slot.and_then(|slot| slot.end.as_ref());
+    let error = slot.and_then(Slot::error);
+    let listed = run.listed_at(call.call);
+    What::CallEnded {
+        call: run.call_id(call),
+        outcome: end.map_or(crate::event::Outcome::Cancelled, |end| outcome(end.outcome)),
+        code: error.map(|error| error.code.to_string()),
+        message: error.map(|error| error.message.clone()),
+        ran_ms: end.map_or(0.0, |end| end.started.map_or(0.0, |at| ms(end.ended, at))),
+        waited_ms: end.map_or(0.0, |end| ms(end.started.unwrap_or(end.ended), listed)),
+    }
+}
+
+fn ms(later: Time, earlier: Time) -> f64 {
+    later.since(earlier).as_secs_f64() * 1e3
+}
+
+/// A run that has ended, kept until somebody asks for its account.
+pub(crate) struct EndedRun {
+    pub(crate) run: Box<RunData>,
+    pub(crate) outcome: RunOutcome,
+    pub(crate) ended: Time,
+    pub(crate) tables: Arc<Tables>,
+}
+
+impl EndedRun {
+    /// The account of the run.
+    pub(crate) fn account(self) -> Report {
+        let EndedRun { run, outcome, ended, tables } = &self;
+        let wall_ms = run.ms(*ended);
+        let Paths { chain, length_ns } = critical_path::measured(run);
+        let hints = hints::of(run, tables);
+        let order = run.serial_order();
+        let mut waits_ms = BTreeMap::new();
+        let mut ran_ns: u64 = 0;
+        let mut calls = Vec::with_capacity(run.slots.len() + run.counts.elements);
+        for call in order {
+            for call in run.with_elements(call) {
+                let Some(slot) = run.slot(call) else { continue };
+                ran_ns = ran_ns.saturating_add(slot.ran_ns);
+                calls.push(call_report(run, tables, call, slot, &mut waits_ms));
+            }
+        }
+        let calls_ms = ran_ns as f64 / 1e6;
+        Report {
+            v: REPORT_VERSION,
+            run: run.names.0.clone(),
+            name: run.names.1.clone(),
+            outcome: *outcome,
+            wall_ms,
+            calls_ms,
+            critical_path: chain,
+            critical_path_ms: length_ns as f64 / 1e6,
+            speed_up: if wall_ms > 0.0 { calls_ms / wall_ms } else { 1.0 },
+            waits_ms,
+            calls,
+            output: output(run),
+            hints,
+        }
+    }
+}
+
+impl Report {
+    /// The account of a run whose engine is gone: nothing is known of its calls.
+    pub(crate) fn of_lost_run(run: Arc<str>, name: Arc<str>) -> Report {
+        Report {
+            v: REPORT_VERSION,
+            run,
+            name,
+            outcome: RunOutcome::Cancelled,
+            wall_ms: 0.0,
+            calls_ms: 0.0,
+            critical_path: Vec::new(),
+            critical_path_ms: 0.0,
+            speed_up: 1.0,
+            waits_ms: BTreeMap::new(),
+            calls: Vec::new(),
+            output: None,
+            hints: vec!["the engine ended before the run did, so there is no account of its calls".to_owned()],
+        }
+    }
+}
+
+fn output(run: &RunData) -> Option<JsonText> {
+    let template = run.plan.output.as_ref()?;
+    let scope = run.scope(CallRef { run: run.id, call: 0, element: None });
+    let value = template.resolve_or_null(&scope);
+    serde_json::value::to_raw_value(&value).ok().map(Arc::from)
+}
+
+fn call_report(
+    run: &RunData,
+    tables: &Tables,
+    call: CallRef,
+    slot: &Slot,
+    totals: &mut BTreeMap<Cow<'static, str>, f64>,
+) -> CallReport {
+    let end = slot.end.as_ref();
+    let more = slot.more.as_ref();
+    let usage = more.and_then(|more| more.usage);
+    let waits = end.map_or(&[][..], |end| &end.waits);
+    let waits: Vec<WaitReport> = waits.iter().map(|wait| wait_report(run, tables, call, slot, wait)).collect();
+    for wait in &waits {
+        match totals.get_mut(&wait.cause) {
+            Some(total) => *total += wait.ms,
+            None => _ = totals.insert(wait.cause.clone(), wait.ms),
+        }
+    }
+    CallReport {
+        id: run.call_id(call),
+        tool: tables.catalog.tool(run.tool(call)).spec.name.clone(),
+        outcome: end.map_or(crate::event::Outcome::Cancelled, |end| outcome(end.outcome)),
+        result: slot.result.clone(),
+        error: more.and_then(|more| more.error.clone()),
+        attempts: end.map_or(0, |end| end.attempts),
+        started_ms: end.and_then(|end| end.started).map(|at| run.ms(at)),
+        ended_ms: end.map_or(0.0, |end| run.ms(end.ended)),
+        waits,
+        after_doubt: slot.after_doubt,
+        cpu_ms: usage.map(|usage| usage.cpu.as_secs_f64() * 1e3),
+        memory_bytes_max: usage.map(|usage| usage.memory_bytes_max),
+    }
+}
+
+fn wait_report(run: &RunData, tables: &Tables, call: CallRef, slot: &Slot, wait: &Wait) -> WaitReport {
+    let (cause, on, key) = cause(run, tables, call, slot, wait.cause);
+    WaitReport { cause: Cow::Borrowed(cause), on, key, ms: wait.duration.as_secs_f64() * 1e3 }
+}
+
+/// A cause in words: its kind, on what, for which key.
+pub(crate) fn cause(
+    run: &RunData,
+    tables: &Tables,
+    call: CallRef,
+    slot: &Slot,
+    cause: Cause,
+) -> (&'static str, Option<Arc<str>>, Option<Arc<str>>) {
+    let key = |claim: u16| {
+        let parent = &run.slots[call.call as usize];
+        let keys = slot.keys.as_ref().or(parent.keys.as_ref())?;
+        keys.names.get(usize::from(claim)).map(|key| key.text.clone())
+    };
+    // The holder of another run is named by its number; that run may be gone.
+    let holder = |holder: CallRef| {
+        if holder.run == run.id { run.call_id(holder) } else { Arc::from("another run") }
+    };
+    match cause {
+        Cause::Input(on) => ("input", run.plan.calls.get(on as usize).map(|call| call.id.clone()), None),
+        Cause::Resolve => ("resolve", None, None),
+        Cause::Key { holder: on, claim } => ("key", Some(holder(on)), key(claim)),
+        Cause::Stop(on) => ("stop", Some(holder(on)), None),
+        Cause::OtherRun { holder: on, claim } => ("other_run", Some(holder(on)), key(claim)),
+        Cause::Limit(limit) => ("limit", limit_name(run, tables, limit), None),
+        Cause::Reserved(on) => ("reserved", Some(holder(on)), None),
+        Cause::Rate(rate) => ("rate", tables.rate_name(rate).cloned(), None),
+        Cause::Backoff => ("backoff", None, None),
+        Cause::Doubt => ("doubt", None, None),
+        Cause::Pause => ("pause", None, None),
+        Cause::Elements => ("elements", None, None),
+    }
+}
+
+fn limit_name(run: &RunData, tables: &Tables, limit: fanout_core::LimitId) -> Option<Arc<str>> {
+    let own = run.limit_names.iter().find(|(id, _)| *id == limit).map(|(_, name)| name);
+    own.or_else(|| tables.limit_name(limit)).cloned()
+}

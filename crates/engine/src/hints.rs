@@ -1,0 +1,71 @@
+//! What would make the next run faster: tools whose missing declaration made calls run one by one.
+//! It does not know how effects are enforced.
+
+use crate::run::RunData;
+use crate::tables::Tables;
+use fanout_core::{CallRef, Cause};
+use fanout_plan::{CatalogTool, ToolId, ToolKind};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What an undeclared tool cost.
+#[derive(Default)]
+struct Cost {
+    waits: usize,
+    total: Duration,
+}
+
+/// The hints of a run, the most costly tool first.
+pub(crate) fn of(run: &RunData, tables: &Tables) -> Vec<String> {
+    let mut costs: BTreeMap<u32, Cost> = BTreeMap::new();
+    let undeclared = |tool: ToolId| tables.catalog.tool(tool).undeclared;
+    for call in 0..u32::try_from(run.slots.len()).unwrap_or(u32::MAX) {
+        for call in run.with_elements(call) {
+            for (holder, duration) in key_waits(run, call) {
+                let mut blamed = [run.tool(call), run.tool(holder)].map(|tool| undeclared(tool).then_some(tool.0));
+                if blamed[0] == blamed[1] {
+                    blamed[1] = None;
+                }
+                for tool in blamed.into_iter().flatten() {
+                    let cost = costs.entry(tool).or_default();
+                    cost.waits += 1;
+                    cost.total += duration;
+                }
+            }
+        }
+    }
+    let mut costs: Vec<(u32, Cost)> = costs.into_iter().collect();
+    costs.sort_by_key(|(_, cost)| std::cmp::Reverse(cost.total));
+    costs.iter().map(|(tool, cost)| hint(tables.catalog.tool(ToolId(*tool)), cost)).collect()
+}
+
+fn key_waits(run: &RunData, call: CallRef) -> impl Iterator<Item = (CallRef, Duration)> {
+    let end = run.slot(call).and_then(|slot| slot.end.as_ref());
+    end.into_iter().flat_map(|end| &end.waits).filter_map(move |wait| match wait.cause {
+        Cause::Key { holder, .. } if holder.run == run.id => Some((holder, wait.duration)),
+        _ => None,
+    })
+}
+
+fn hint(tool: &CatalogTool, cost: &Cost) -> String {
+    let name = &tool.spec.name;
+    let key = example_key(tool);
+    let write = match tool.spec.kind {
+        ToolKind::Process => format!(
+            "`effects = \"none\"` if it touches nothing, or what it touches, such as `effects = {{ reads = [\"{key}\"] }}`"
+        ),
+        ToolKind::Native => format!("`.effects_none()` if it touches nothing, or what it touches, such as `.reads(\"{key}\")`"),
+    };
+    let calls = if cost.waits == 1 { "1 call".to_owned() } else { format!("{} calls", cost.waits) };
+    format!("`{name}` does not declare its effects, so {calls} waited {:.1?} to run one by one: declare {write}", cost.total)
+}
+
+/// A key that fits the arguments of the tool.
+fn example_key(tool: &CatalogTool) -> String {
+    let names = tool.spec.args_schema.get("properties").and_then(|properties| properties.as_object());
+    let mut names = names.into_iter().flat_map(|names| names.keys());
+    match names.find(|name| ["path", "file", "dir", "directory"].contains(&name.as_str())) {
+        Some(name) => format!("file:${{args.{name}}}"),
+        None => "db:orders".to_owned(),
+    }
+}

@@ -1,0 +1,136 @@
+//! What the inputs of a call make of it: `when`, the list of a `foreach`, arguments, keys.
+//! It does not know when it is asked, nor what follows.
+
+use crate::canonical::Canonical;
+use crate::report::CallError;
+use crate::run::{Elements, Keys, RunData, Slot};
+use crate::tables::Tables;
+use crate::translate;
+use fanout_core::{CallRef, Resolution};
+use fanout_plan::{ArgsView, ELEMENTS_MAX, ReferenceError, first_outside};
+use serde_json::Value;
+use std::sync::Arc;
+
+type Refused = Box<CallError>;
+
+/// Answers [`fanout_core::Action::Resolve`], keeping arguments, elements or the error in the slot of the call.
+pub(crate) fn resolve(tables: &Tables, run: &mut RunData, call: CallRef, again: bool) -> Resolution {
+    let made = match (again, call.element, &run.call(call).foreach) {
+        (true, _, _) => rekey(tables, run, call),
+        (false, None, Some(_)) => elements(run, call),
+        (false, _, _) => arguments(tables, run, call),
+    };
+    made.unwrap_or_else(|error| {
+        if let Some(slot) = run.slot_mut(call) {
+            slot.more().error = Some(error);
+        }
+        Resolution::Error
+    })
+}
+
+/// The list of a `foreach` call becomes its elements.
+fn elements(run: &mut RunData, call: CallRef) -> Result<Resolution, Refused> {
+    let valid = run.call(call);
+    let Some(foreach) = &valid.foreach else { return Ok(Resolution::Elements(0)) };
+    let list = match foreach.resolve(&run.scope(call)).map_err(refused)? {
+        Value::Array(list) => list,
+        other => return Err(error("foreach_not_a_list", format!("`foreach` needs a list, and got {}", describe(&other)))),
+    };
+    if list.len() > ELEMENTS_MAX {
+        let message = format!(
+            "`foreach` over {} elements; at most {} are allowed: take a slice, or group them",
+            list.len(),
+            ELEMENTS_MAX
+        );
+        return Err(error("too_many_elements", message));
+    }
+    let id = valid.id.clone();
+    let count = list.len();
+    run.counts.elements += count;
+    run.counts.expanded += 1;
+    run.slots[call.call as usize].more().elements = Some(Elements {
+        items: list.into_iter().map(Arc::new).collect(),
+        slots: (0..count).map(|_| Slot::default()).collect(),
+        ids: (0..count).map(|index| format!("{id}[{index}]").into()).collect(),
+    });
+    Ok(Resolution::Elements(u32::try_from(count).unwrap_or(u32::MAX)))
+}
+
+/// `when`, arguments and keys of a call or element.
+fn arguments(tables: &Tables, run: &mut RunData, call: CallRef) -> Result<Resolution, Refused> {
+    let valid = run.call(call);
+    let scope = run.scope(call);
+    if let Some(when) = &valid.when
+        && !when.is_true(&scope).map_err(refused)?
+    {
+        return Ok(Resolution::Skip);
+    }
+    if valid.args.literal().is_some() {
+        // Checked and named before the run.
+        return Ok(Resolution::Run { claims: None });
+    }
+    let args = valid.args.resolve(&scope).map_err(refused)?;
+    tables.catalog.tool(valid.tool).validate_args(&args).map_err(|message| error("arguments_invalid", message))?;
+    let canonical = Canonical::new(&tables.base_dir);
+    let keys = translate::keys(&valid.effects, ArgsView::Known(&args), &canonical);
+    let announced = run.slot(call).and_then(|slot| slot.keys.as_ref());
+    let announced = announced.or(run.slots[call.call as usize].keys.as_ref());
+    if let (Some(keys), Some(announced)) = (&keys, announced) {
+        within(keys, announced)?;
+    }
+    let text = serde_json::value::to_raw_value(&args).map_err(|wrong| error("arguments_invalid", wrong.to_string()))?;
+    let claims = keys.as_ref().map(|keys| keys.claims.clone());
+    if let Some(slot) = run.slot_mut(call) {
+        slot.more().args = Some(text.into());
+        slot.keys = keys;
+    }
+    Ok(Resolution::Run { claims })
+}
+
+/// An overlapping writer has ended: links may lead elsewhere now.
+fn rekey(tables: &Tables, run: &mut RunData, call: CallRef) -> Result<Resolution, Refused> {
+    let valid = run.call(call);
+    let canonical = Canonical::new(&tables.base_dir);
+    let resolved = run.slot(call).and_then(|slot| slot.more.as_ref()?.args.as_ref());
+    let parsed = resolved.and_then(|args| serde_json::from_str::<Value>(args.get()).ok());
+    let view = parsed.as_ref().map_or(ArgsView::Partial(&valid.args), ArgsView::Known);
+    let keys = translate::keys(&valid.effects, view, &canonical);
+    let claims = keys.as_ref().map(|keys| keys.claims.clone());
+    if let Some(slot) = run.slot_mut(call) {
+        slot.keys = keys;
+    }
+    Ok(Resolution::Run { claims })
+}
+
+/// Keys that turn out to lie outside what was announced would have been overtaken already.
+fn within(keys: &Keys, announced: &Keys) -> Result<(), Refused> {
+    let Some(key) = first_outside(&announced.names, &keys.names) else { return Ok(()) };
+    let known: Vec<&str> = announced.names.iter().map(|known| &*known.text).collect();
+    let message = format!(
+        "its key `{}` lies outside what its effects announced before its arguments were known ({}); \
+         a path that leaves a directory by `..` or a link needs a key that covers where it leads",
+        key.text,
+        known.join(", ")
+    );
+    Err(error("key_outside_prefix", message))
+}
+
+/// What a value is, for a message.
+fn describe(value: &Value) -> String {
+    match value {
+        Value::Null => "null".to_owned(),
+        Value::Bool(_) => format!("the boolean {value}"),
+        Value::Number(_) => format!("the number {value}"),
+        Value::String(text) => format!("a text of {} characters", text.chars().count()),
+        Value::Array(list) => format!("a list of {}", list.len()),
+        Value::Object(map) => format!("an object with {} fields", map.len()),
+    }
+}
+
+fn refused(wrong: ReferenceError) -> Refused {
+    error(wrong.code, wrong.message)
+}
+
+fn error(code: &'static str, message: String) -> Refused {
+    Box::new(CallError { code: code.into(), message, detail: None })
+}

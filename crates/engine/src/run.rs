@@ -1,0 +1,309 @@
+//! The data of one run: values, errors and times of its calls, by the numbers the core uses.
+//! It does not know what happens next; it only keeps what the driver puts in.
+
+use crate::event::{EVENTS_VERSION, RunEvent, What};
+use crate::handle::SharedGuard;
+use crate::report::CallError;
+use crate::translate::SettingsCache;
+use crate::words::outcome_name;
+use fanout_core::{CallEnd, CallRef, Claims, LimitId, RunId, Time};
+use fanout_plan::{NamedKey, Needs, Scope, ToolId, ValidCall, ValidPlan};
+use fanout_tools::{JsonText, Usage};
+use serde_json::Value;
+use std::cell::OnceCell;
+use std::sync::Arc;
+
+/// One run.
+pub(crate) struct RunData {
+    pub(crate) id: RunId,
+    pub(crate) plan: ValidPlan,
+    /// The run's id and its plan's name, as people see them.
+    pub(crate) names: (Arc<str>, Arc<str>),
+    /// Taken when the run ends.
+    pub(crate) shared: Option<SharedGuard>,
+    /// One per call of `plan.calls`.
+    pub(crate) slots: Vec<Slot>,
+    pub(crate) began: Time,
+    /// When calls were listed: the first index of each addition and its moment.
+    pub(crate) listed: Vec<(u32, Time)>,
+    pub(crate) limit_names: Vec<(LimitId, Arc<str>)>,
+    pub(crate) settings: SettingsCache,
+    pub(crate) open: bool,
+    pub(crate) paused: bool,
+    pub(crate) cancelled: bool,
+    pub(crate) failed: bool,
+    pub(crate) counts: Ended,
+    pub(crate) events: Option<Pending>,
+    /// Whether the driver has it on its list of runs to flush.
+    pub(crate) touched: bool,
+}
+
+/// How many calls ended how; a `foreach` call counts with its elements once it has them.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Ended {
+    pub(crate) succeeded: usize,
+    pub(crate) failed: usize,
+    pub(crate) skipped: usize,
+    pub(crate) cancelled: usize,
+    /// Elements so far.
+    pub(crate) elements: usize,
+    /// `foreach` calls that were expanded.
+    pub(crate) expanded: usize,
+}
+
+/// Events not yet handed to the log.
+pub(crate) struct Pending {
+    seq: u64,
+    pub(crate) events: Vec<RunEvent>,
+}
+
+/// What is known of one call or element. Small, since there may be millions; what few have is in `more`.
+#[derive(Default)]
+pub(crate) struct Slot {
+    /// Its result, or the value it has in place of one after a failure.
+    pub(crate) result: Option<JsonText>,
+    /// The result, parsed when first looked into.
+    parsed: OnceCell<Arc<Value>>,
+    pub(crate) end: Option<Box<CallEnd>>,
+    /// Its keys, if it has any; an element without its own has those of its call.
+    pub(crate) keys: Option<Arc<Keys>>,
+    pub(crate) more: Option<Box<More>>,
+    /// The time of all its attempts.
+    pub(crate) ran_ns: u64,
+    /// Calls that may still look into its result.
+    users: u32,
+    pub(crate) after_doubt: bool,
+}
+
+/// The keys of a call as they were last told to the core.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    pub(crate) claims: Claims,
+    /// The same in words.
+    pub(crate) names: Vec<NamedKey>,
+}
+
+/// What only some calls have.
+#[derive(Default)]
+pub(crate) struct More {
+    /// The arguments, where they are not literal.
+    pub(crate) args: Option<JsonText>,
+    pub(crate) error: Option<Box<CallError>>,
+    pub(crate) elements: Option<Elements>,
+    pub(crate) usage: Option<Usage>,
+    /// The attempt that waits for an answer.
+    pub(crate) doubt: Option<u32>,
+}
+
+/// The elements of a `foreach` call, side by side.
+pub(crate) struct Elements {
+    pub(crate) items: Vec<Arc<Value>>,
+    pub(crate) slots: Vec<Slot>,
+    pub(crate) ids: Vec<Arc<str>>,
+}
+
+impl Slot {
+    pub(crate) fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
+    }
+
+    pub(crate) fn elements(&self) -> Option<&Elements> {
+        self.more.as_ref()?.elements.as_ref()
+    }
+
+    pub(crate) fn error(&self) -> Option<&CallError> {
+        self.more.as_ref()?.error.as_deref()
+    }
+
+    /// The value that those who refer to this call see.
+    fn value(&self) -> Option<&Arc<Value>> {
+        let result = self.result.as_ref()?;
+        if let Some(parsed) = self.parsed.get() {
+            return Some(parsed);
+        }
+        // Adapters give valid JSON; only one nested too deep for a value fails here, and then counts as none.
+        let value = serde_json::from_str(result.get()).ok()?;
+        Some(self.parsed.get_or_init(|| Arc::new(value)))
+    }
+}
+
+impl RunData {
+    /// A run without calls listed, options and readers.
+    pub(crate) fn new(id: RunId, plan: ValidPlan, names: (Arc<str>, Arc<str>), now: Time) -> RunData {
+        RunData {
+            id,
+            names,
+            shared: None,
+            slots: Vec::with_capacity(plan.calls.len()),
+            began: now,
+            listed: Vec::new(),
+            limit_names: Vec::new(),
+            settings: SettingsCache::default(),
+            open: false,
+            paused: false,
+            cancelled: false,
+            failed: false,
+            counts: Ended::default(),
+            events: None,
+            touched: false,
+            plan,
+        }
+    }
+
+    /// Makes slots for the calls from `first` on and counts who uses whose result.
+    pub(crate) fn list(&mut self, first: usize, keys: Vec<Option<Arc<Keys>>>, now: Time) {
+        self.listed.push((u32::try_from(first).unwrap_or(u32::MAX), now));
+        self.slots.extend(keys.into_iter().map(|keys| Slot { keys, ..Slot::default() }));
+        let RunData { plan, slots, .. } = self;
+        for call in &plan.calls[first..] {
+            for (input, needs) in &call.inputs {
+                slots[*input as usize].users += u32::from(*needs == Needs::Result);
+            }
+        }
+    }
+
+    pub(crate) fn call(&self, call: CallRef) -> &ValidCall {
+        &self.plan.calls[call.call as usize]
+    }
+
+    pub(crate) fn tool(&self, call: CallRef) -> ToolId {
+        self.call(call).tool
+    }
+
+    /// The slot of a call or element.
+    pub(crate) fn slot(&self, call: CallRef) -> Option<&Slot> {
+        let slot = self.slots.get(call.call as usize)?;
+        match call.element {
+            None => Some(slot),
+            Some(element) => slot.elements()?.slots.get(element as usize),
+        }
+    }
+
+    /// The slot of a call or element.
+    pub(crate) fn slot_mut(&mut self, call: CallRef) -> Option<&mut Slot> {
+        let slot = self.slots.get_mut(call.call as usize)?;
+        match call.element {
+            None => Some(slot),
+            Some(element) => slot.more.as_mut()?.elements.as_mut()?.slots.get_mut(element as usize),
+        }
+    }
+
+    /// When a call was listed.
+    pub(crate) fn listed_at(&self, call: u32) -> Time {
+        let batch = self.listed.iter().rev().find(|(first, _)| *first <= call);
+        batch.map_or(self.began, |(_, at)| *at)
+    }
+
+    /// The indexes of the calls in serial order.
+    pub(crate) fn serial_order(&self) -> Vec<u32> {
+        let calls = &self.plan.calls;
+        let count = u32::try_from(calls.len()).unwrap_or(u32::MAX);
+        if calls.iter().all(|call| call.inputs.is_empty()) {
+            return (0..count).collect();
+        }
+        let inputs = |call: u32| calls[call as usize].inputs.iter().map(|(input, _)| *input);
+        // A validated plan has no cycle.
+        fanout_plan::serial_order(count, inputs).unwrap_or_else(|_| (0..count).collect())
+    }
+
+    /// A call and its elements.
+    pub(crate) fn with_elements(&self, call: u32) -> impl Iterator<Item = CallRef> + use<> {
+        let elements = self.slots[call as usize].elements().map_or(0, |elements| elements.slots.len());
+        let run = self.id;
+        let elements = (0..u32::try_from(elements).unwrap_or(u32::MAX)).map(Some);
+        std::iter::once(None).chain(elements).map(move |element| CallRef { run, call, element })
+    }
+
+    /// The id of a call, with its index where it is an element.
+    pub(crate) fn call_id(&self, call: CallRef) -> Arc<str> {
+        let element = call.element.and_then(|element| {
+            self.slots[call.call as usize].elements()?.ids.get(element as usize).cloned()
+        });
+        element.unwrap_or_else(|| self.plan.calls[call.call as usize].id.clone())
+    }
+
+    /// The call of this id, which may be one of an element.
+    pub(crate) fn find(&self, id: &str) -> Option<CallRef> {
+        let (name, element) = match id.split_once('[') {
+            None => (id, None),
+            Some((name, rest)) => (name, Some(rest.strip_suffix(']')?.parse().ok()?)),
+        };
+        let call = self.plan.calls.iter().position(|call| *call.id == *name)?;
+        let call = CallRef { run: self.id, call: u32::try_from(call).ok()?, element };
+        self.slot(call).map(|_| call)
+    }
+
+    /// What the references of a call are read from.
+    pub(crate) fn scope(&self, call: CallRef) -> RunScope<'_> {
+        let item = call.element.and_then(|element| {
+            let index = element as usize;
+            Some((self.slots[call.call as usize].elements()?.items.get(index)?, index))
+        });
+        RunScope { run: self, item }
+    }
+
+    /// The call has ended: what only it looked into need not stay parsed.
+    pub(crate) fn release_inputs(&mut self, call: u32) {
+        let RunData { plan, slots, .. } = self;
+        for (input, needs) in &plan.calls[call as usize].inputs {
+            if *needs == Needs::Result {
+                let slot = &mut slots[*input as usize];
+                slot.users = slot.users.saturating_sub(1);
+                if slot.users == 0 {
+                    slot.parsed = OnceCell::new();
+                }
+            }
+        }
+    }
+
+    /// Milliseconds from the begin of the run to `at`.
+    pub(crate) fn ms(&self, at: Time) -> f64 {
+        at.since(self.began).as_secs_f64() * 1e3
+    }
+
+    /// Notes an event, if events are kept.
+    pub(crate) fn emit(&mut self, now: Time, what: impl FnOnce(&RunData) -> What) {
+        if self.events.is_none() {
+            return;
+        }
+        let what = what(self);
+        let at_ms = self.ms(now);
+        let Some(pending) = &mut self.events else { return };
+        pending.events.push(RunEvent { v: EVENTS_VERSION, seq: pending.seq, at_ms, what });
+        pending.seq += 1;
+    }
+
+    /// Hands the noted events to the readers.
+    pub(crate) fn flush(&mut self) {
+        if let (Some(pending), Some(shared)) = (&mut self.events, &self.shared) {
+            shared.0.log.append(&mut pending.events);
+        }
+    }
+}
+
+impl Pending {
+    pub(crate) fn new() -> Pending {
+        Pending { seq: 0, events: Vec::new() }
+    }
+}
+
+/// What the references of one call are read from.
+pub(crate) struct RunScope<'a> {
+    run: &'a RunData,
+    item: Option<(&'a Arc<Value>, usize)>,
+}
+
+impl Scope for RunScope<'_> {
+    fn result(&self, call: u32) -> Option<&Arc<Value>> {
+        self.run.slots.get(call as usize)?.value()
+    }
+
+    fn outcome(&self, call: u32) -> &str {
+        let end = self.run.slots.get(call as usize).and_then(|slot| slot.end.as_ref());
+        end.map_or("waiting", |end| outcome_name(end.outcome))
+    }
+
+    fn item(&self) -> Option<(&Arc<Value>, usize)> {
+        self.item
+    }
+}
