@@ -31,7 +31,10 @@ impl Core {
                 self.end(slot, Outcome::Failed, Reason::Unresolved);
             }
             Resolution::Run { claims } => {
-                if let Some(claims) = claims {
+                // As they were: for an element, as its `foreach` call's were.
+                let call = self.call(slot);
+                let inherited = || call.flags.unplaced.then(|| self.call(call.parent).claims.clone());
+                if let Some(claims) = claims.or_else(inherited) = claims {
                     // Whoever is woken by leaving is looked at only after the new claims are in line.
                     self.leave_place(slot);
                     self.calls[slot as usize].claims = claims;
