@@ -34,7 +34,7 @@ impl Core {
                 // As they were: for an element, as its `foreach` call's were.
                 let call = self.call(slot);
                 let inherited = || call.flags.unplaced.then(|| self.call(call.parent).claims.clone());
-                if let Some(claims) = claims.or_else(inherited) = claims {
+                if let Some(claims) = claims.or_else(inherited) {
                     // Whoever is woken by leaving is looked at only after the new claims are in line.
                     self.leave_place(slot);
                     self.calls[slot as usize].claims = claims;
