@@ -1,0 +1,291 @@
+//! All tools of an engine, compiled once: schemas, effects with the defaults of what declares nothing, nearest names.
+//! It does not know plans, nor how a tool is called.
+
+use crate::diagnostic::Diagnostic;
+use crate::effects::{Effects, KeyTemplate};
+use crate::spec::{SettingsSpec, ToolKind, ToolSpec, ToolboxSpec};
+use jsonschema::Validator;
+use serde_json::{Map, Value};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+/// The place of a tool in its catalog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ToolId(pub u32);
+
+/// All tools of an engine.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    tools: Vec<CatalogTool>,
+    names: HashMap<Arc<str>, ToolId>,
+}
+
+/// A tool with everything about it compiled.
+pub struct CatalogTool {
+    /// What was declared.
+    pub spec: ToolSpec,
+    /// The name of its toolbox.
+    pub toolbox: Arc<str>,
+    /// Which of the toolboxes, in the order they were given.
+    pub toolbox_index: u32,
+    /// What it touches, the defaults of what declares nothing applied.
+    pub effects: Arc<Effects>,
+    /// Nothing was declared: `effects` is the safe default.
+    pub undeclared: bool,
+    /// Its settings, shared by calls that set nothing.
+    pub settings: Arc<SettingsSpec>,
+    validator: Validator,
+    /// Whether no arguments at all are fine.
+    accepts_empty: bool,
+    defaults: Arc<Map<String, Value>>,
+    pub(crate) parts: OnceLock<HashMap<String, Option<Validator>>>,
+}
+
+impl Catalog {
+    /// Compiles all tools. Remote references in schemas are never fetched.
+    ///
+    /// # Errors
+    /// Every duplicate name, schema that does not compile, and key template that cannot be read.
+    pub fn new(toolboxes: impl IntoIterator<Item = ToolboxSpec>) -> Result<Catalog, Vec<Diagnostic>> {
+        let mut catalog = Catalog::default();
+        let mut wrong = Vec::new();
+        for (index, toolbox) in toolboxes.into_iter().enumerate() {
+            let siblings = sibling_prefixes(&toolbox);
+            let index = u32::try_from(index).unwrap_or(u32::MAX);
+            for spec in toolbox.tools {
+                let name = spec.name.clone();
+                match CatalogTool::compile(spec, &toolbox.name, index, &siblings) {
+                    Ok(tool) => {
+                        let id = ToolId(u32::try_from(catalog.tools.len()).unwrap_or(u32::MAX));
+                        if let Some(ToolId(other)) = catalog.names.insert(name.clone(), id) {
+                            let other = &catalog.tools[other as usize].toolbox;
+                            let message = format!(
+                                "there are two tools named `{name}`: one in toolbox `{other}`, one in `{}`",
+                                toolbox.name
+                            );
+                            wrong.push(
+                                Diagnostic::error("duplicate_tool", message)
+                                    .with_path(&*name)
+                                    .with_help("rename one of them, or leave one toolbox out"),
+                            );
+                        }
+                        catalog.tools.push(tool);
+                    }
+                    Err(problems) => wrong.extend(problems),
+                }
+            }
+        }
+        if wrong.is_empty() { Ok(catalog) } else { Err(wrong) }
+    }
+
+    /// All tools, in the order they were given; `ToolId` is the index.
+    pub fn tools(&self) -> &[CatalogTool] {
+        &self.tools
+    }
+
+    /// The tool of this name.
+    pub fn find(&self, name: &str) -> Option<ToolId> {
+        self.names.get(name).copied()
+    }
+
+    /// The tool at this place.
+    pub fn tool(&self, id: ToolId) -> &CatalogTool {
+        &self.tools[id.0 as usize]
+    }
+
+    /// The name nearest to a wrong one.
+    pub fn nearest(&self, name: &str) -> Option<&str> {
+        crate::nearest::nearest(name, self.tools.iter().map(|tool| &*tool.spec.name))
+    }
+}
+
+/// What an undeclared tool of this toolbox writes: its key, and the literal prefix of every key its siblings declare.
+fn sibling_prefixes(toolbox: &ToolboxSpec) -> Vec<KeyTemplate> {
+    let own = toolbox.key.clone().unwrap_or_else(|| toolbox.name.to_string());
+    let own = if own.is_empty() { "*".to_owned() } else { own };
+    let declared = toolbox.tools.iter().filter_map(|tool| tool.effects.as_ref());
+    let declared = declared.flat_map(|effects| effects.reads.iter().chain(&effects.writes));
+    let mut keys: Vec<KeyTemplate> = Vec::new();
+    let prefixes = declared.filter_map(|text| Some(KeyTemplate::parse(text, true).ok()?.literal_prefix(true)));
+    for key in KeyTemplate::parse(&own, true).into_iter().chain(prefixes) {
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
+    keys
+}
+
+impl CatalogTool {
+    fn compile(
+        spec: ToolSpec,
+        toolbox: &Arc<str>,
+        toolbox_index: u32,
+        siblings: &[KeyTemplate],
+    ) -> Result<CatalogTool, Vec<Diagnostic>> {
+        let name = &spec.name;
+        let mut wrong = Vec::new();
+        let bad_schema = |what: &str, message: String| {
+            Diagnostic::error("bad_schema", format!("the schema of {what} of `{name}` does not compile: {message}"))
+                .with_path(&**name)
+        };
+        let validator =
+            validator(&spec.args_schema).map_err(|message| wrong.push(bad_schema("the arguments", message)));
+        if let Some(Err(message)) = spec.result_schema.as_ref().map(validator_of) {
+            wrong.push(bad_schema("the result", message));
+        }
+        let defaults = Arc::new(defaults(&spec.args_schema));
+        let effects = match &spec.effects {
+            Some(declared) => {
+                compile_effects(name, declared, &spec.args_schema, &defaults).map_err(|problems| wrong.extend(problems))
+            }
+            None if spec.kind == ToolKind::Process => {
+                Ok(Effects::writing(KeyTemplate::parse("*", true).into_iter().collect()))
+            }
+            None => Ok(Effects::writing(siblings.to_vec())),
+        };
+        let (Ok(validator), Ok(effects), true) = (validator, effects, wrong.is_empty()) else { return Err(wrong) };
+        Ok(CatalogTool {
+            toolbox: toolbox.clone(),
+            toolbox_index,
+            effects: Arc::new(effects),
+            undeclared: spec.effects.is_none(),
+            settings: Arc::new(spec.settings.clone()),
+            accepts_empty: validator.is_valid(&Value::Object(Map::new())),
+            validator,
+            defaults,
+            parts: OnceLock::new(),
+            spec,
+        })
+    }
+
+    /// Compiles effects that a call declares instead of the tool's.
+    pub(crate) fn compile_effects(&self, effects: &crate::spec::EffectsSpec) -> Result<Effects, Vec<Diagnostic>> {
+        compile_effects(&self.spec.name, effects, &self.spec.args_schema, &self.defaults)
+    }
+
+    /// Checks complete arguments.
+    ///
+    /// # Errors
+    /// Names the instance path of every violation and what was expected there.
+    pub fn validate_args(&self, args: &Value) -> Result<(), String> {
+        if self.accepts_empty && args.as_object().is_some_and(Map::is_empty) || self.validator.is_valid(args) {
+            return Ok(());
+        }
+        Err(violations(&self.validator, args)
+            .into_iter()
+            .map(|violation| violation.to_string())
+            .collect::<Vec<_>>()
+            .join("; "))
+    }
+
+    /// Everything wrong with complete arguments, with its path.
+    pub(crate) fn violations(&self, args: &Value) -> Vec<Violation> {
+        violations(&self.validator, args)
+    }
+
+    pub(crate) fn accepts_empty(&self) -> bool {
+        self.accepts_empty
+    }
+}
+
+impl fmt::Debug for CatalogTool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CatalogTool")
+            .field("name", &self.spec.name)
+            .field("toolbox", &self.toolbox)
+            .field("effects", &self.effects)
+            .finish_non_exhaustive()
+    }
+}
+
+fn compile_effects(
+    tool: &str,
+    spec: &crate::spec::EffectsSpec,
+    schema: &Value,
+    defaults: &Arc<Map<String, Value>>,
+) -> Result<Effects, Vec<Diagnostic>> {
+    let bad = |path: String, message: String| Diagnostic::error("bad_key", message).with_path(path);
+    let effects = Effects::compile(spec, defaults.clone()).map_err(|wrong| {
+        wrong
+            .into_iter()
+            .map(|(list, at, message)| bad(format!("{tool}.effects.{list}[{at}]"), message))
+            .collect::<Vec<_>>()
+    })?;
+    let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return Ok(effects) };
+    let unknown: Vec<_> = effects
+        .claims()
+        .iter()
+        .flat_map(|claim| {
+            claim.arguments().filter(|name| !properties.contains_key(*name)).map(move |name| (claim, name))
+        })
+        .map(|(claim, name)| {
+            let problem = bad(
+                format!("{tool}.effects"),
+                format!("the key `{}` is made from the argument `{name}`, which `{tool}` does not have", claim.text),
+            );
+            match crate::nearest::nearest(name, properties.keys().map(String::as_str)) {
+                Some(near) => problem.with_help(format!("did you mean `{near}`?")),
+                None => problem,
+            }
+        })
+        .collect();
+    if unknown.is_empty() { Ok(effects) } else { Err(unknown) }
+}
+
+/// The values of arguments that are not given.
+pub(crate) fn defaults(schema: &Value) -> Map<String, Value> {
+    let properties = schema.get("properties").and_then(Value::as_object);
+    properties
+        .into_iter()
+        .flatten()
+        .filter_map(|(name, schema)| Some((name.clone(), schema.get("default")?.clone())))
+        .collect()
+}
+
+/// One thing wrong with a value.
+#[derive(Clone, Debug)]
+pub(crate) struct Violation {
+    /// Where in the value, as steps.
+    pub(crate) at: Vec<String>,
+    pub(crate) message: String,
+    /// A property that is not known, for the nearest name.
+    pub(crate) unknown: Vec<String>,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.at.is_empty() {
+            f.write_str(&self.message)
+        } else {
+            write!(f, "{}: {}", self.at.join("."), self.message)
+        }
+    }
+}
+
+/// At most this many violations of one value are told.
+const VIOLATIONS_MAX: usize = 16;
+
+/// Everything wrong with a value.
+pub(crate) fn violations(validator: &Validator, value: &Value) -> Vec<Violation> {
+    let mut found: Vec<Violation> = Vec::new();
+    for error in validator.iter_errors(value).take(VIOLATIONS_MAX) {
+        let path = error.instance_path().as_str();
+        let at = path.split('/').skip(1).map(|part| part.replace("~1", "/").replace("~0", "~")).collect();
+        let unknown = match error.kind() {
+            jsonschema::error::ValidationErrorKind::AdditionalProperties { unexpected } => unexpected.clone(),
+            _ => Vec::new(),
+        };
+        found.push(Violation { at, message: crate::path::shorten(&error.to_string(), 300), unknown });
+    }
+    found
+}
+
+fn validator_of(schema: &Value) -> Result<Validator, String> {
+    validator(schema)
+}
+
+/// Compiles a schema without ever fetching anything.
+pub(crate) fn validator(schema: &Value) -> Result<Validator, String> {
+    jsonschema::options().offline().build(schema).map_err(|error| crate::path::shorten(&error.to_string(), 300))
+}

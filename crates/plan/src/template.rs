@@ -1,0 +1,243 @@
+//! Values with references in them (`Template`), filled in from what calls gave (`Scope`).
+//! It does not know who runs the calls. What a result holds is never searched for references.
+
+use crate::path::{self, Path, walk};
+use crate::process_spec::text_of;
+use crate::reference::{From, Reference};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+use std::borrow::Cow;
+use std::sync::{Arc, LazyLock};
+
+/// What references can see at run time. Results are shared: nothing is copied but what a template selects.
+pub trait Scope {
+    /// The result of the call at this index, parsed; `None` when it has none.
+    fn result(&self, call: u32) -> Option<&Arc<Value>>;
+    /// How the call at this index ended: `succeeded`, `failed`, `skipped`, `cancelled`, `denied`, `in_doubt`.
+    fn outcome(&self, call: u32) -> &str;
+    /// The element and its index, inside a `foreach`.
+    fn item(&self) -> Option<(&Arc<Value>, usize)>;
+}
+
+/// A JSON value some parts of which come from other calls.
+#[derive(Clone, Debug)]
+pub struct Template(pub(crate) Kind);
+
+#[derive(Clone, Debug)]
+pub(crate) enum Kind {
+    Literal(Arc<RawValue>),
+    Tree(Box<Tree>),
+}
+
+/// A value with holes.
+#[derive(Clone, Debug)]
+pub(crate) enum Tree {
+    Value(Value),
+    Reference(Reference),
+    Text(Vec<Piece>),
+    List(Vec<Tree>),
+    Object(Vec<(String, Tree)>),
+}
+
+/// A piece of a text with holes.
+#[derive(Clone, Debug)]
+pub(crate) enum Piece {
+    Text(String),
+    Reference(Reference),
+}
+
+/// Why a template or condition could not be evaluated.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ReferenceError {
+    /// `reference_not_found`, `no_result` or `condition_failed`.
+    pub code: &'static str,
+    /// The path, and what was there instead.
+    pub message: String,
+}
+
+static EMPTY_OBJECT: LazyLock<Arc<RawValue>> = LazyLock::new(|| raw(&Value::Object(Map::new())));
+
+/// A value as shared JSON text.
+pub(crate) fn raw(value: &Value) -> Arc<RawValue> {
+    // A `Value` always has a JSON text.
+    serde_json::value::to_raw_value(value).map_or_else(|_| Arc::from(RawValue::NULL.to_owned()), Arc::from)
+}
+
+impl Template {
+    /// A template without references.
+    pub fn of_value(value: &Value) -> Template {
+        match value {
+            Value::Object(map) if map.is_empty() => Template(Kind::Literal(EMPTY_OBJECT.clone())),
+            value => Template(Kind::Literal(raw(value))),
+        }
+    }
+
+    pub(crate) fn of_tree(tree: Tree) -> Template {
+        match tree {
+            Tree::Value(value) => Template::of_value(&value),
+            tree => Template(Kind::Tree(Box::new(tree))),
+        }
+    }
+
+    /// The value as JSON text, when it has no references.
+    pub fn literal(&self) -> Option<&Arc<RawValue>> {
+        match &self.0 {
+            Kind::Literal(text) => Some(text),
+            Kind::Tree(_) => None,
+        }
+    }
+
+    /// The value with all references followed.
+    ///
+    /// # Errors
+    /// `reference_not_found`: a singular path found nothing; `no_result`: a call has none.
+    pub fn resolve(&self, scope: &dyn Scope) -> Result<Value, ReferenceError> {
+        match &self.0 {
+            Kind::Literal(text) => Ok(parse(text)),
+            Kind::Tree(tree) => fill(tree, scope, false),
+        }
+    }
+
+    /// The value with null for every reference that finds nothing; for a plan's `output`.
+    pub fn resolve_or_null(&self, scope: &dyn Scope) -> Value {
+        match &self.0 {
+            Kind::Literal(text) => parse(text),
+            Kind::Tree(tree) => fill(tree, scope, true).unwrap_or(Value::Null),
+        }
+    }
+}
+
+/// The value of a JSON text that was made from a value.
+pub(crate) fn parse(text: &RawValue) -> Value {
+    serde_json::from_str(text.get()).unwrap_or(Value::Null)
+}
+
+fn fill(tree: &Tree, scope: &dyn Scope, or_null: bool) -> Result<Value, ReferenceError> {
+    Ok(match tree {
+        Tree::Value(value) => value.clone(),
+        Tree::Reference(reference) => follow(reference, scope, or_null)?.into_owned(),
+        Tree::Text(pieces) => {
+            let mut text = String::new();
+            for piece in pieces {
+                match piece {
+                    Piece::Text(literal) => text.push_str(literal),
+                    Piece::Reference(reference) => text.push_str(&text_of(&*follow(reference, scope, or_null)?)),
+                }
+            }
+            Value::String(text)
+        }
+        Tree::List(list) => Value::Array(list.iter().map(|tree| fill(tree, scope, or_null)).collect::<Result<_, _>>()?),
+        Tree::Object(map) => {
+            let mut object = Map::with_capacity(map.len());
+            for (name, tree) in map {
+                object.insert(name.clone(), fill(tree, scope, or_null)?);
+            }
+            Value::Object(object)
+        }
+    })
+}
+
+/// What a reference finds.
+fn follow<'a>(reference: &'a Reference, scope: &'a dyn Scope, or_null: bool) -> Result<Cow<'a, Value>, ReferenceError> {
+    let root: &Value = match reference.from {
+        From::Call(call) => match scope.result(call) {
+            Some(value) => value,
+            None if or_null => return Ok(Cow::Owned(Value::Null)),
+            None => {
+                let outcome = scope.outcome(call);
+                return Err(ReferenceError {
+                    code: "no_result",
+                    message: format!(
+                        "`${{{}}}`: {} has no result; its outcome is {outcome}",
+                        reference.text, reference.name
+                    ),
+                });
+            }
+        },
+        From::Item => match scope.item() {
+            Some((item, _)) => item,
+            None => return Err(outside_foreach(reference)),
+        },
+        From::Index => match scope.item() {
+            Some((_, index)) => return Ok(Cow::Owned(Value::from(index))),
+            None => return Err(outside_foreach(reference)),
+        },
+    };
+    select(&reference.path, root, &reference.name, &reference.text, or_null)
+}
+
+fn outside_foreach(reference: &Reference) -> ReferenceError {
+    ReferenceError {
+        code: "reference_not_found",
+        message: format!("`${{{}}}`: there is no element here", reference.text),
+    }
+}
+
+/// What a path selects from a value.
+pub(crate) fn select<'a>(
+    path: &'a Path,
+    root: &'a Value,
+    name: &str,
+    text: &str,
+    or_null: bool,
+) -> Result<Cow<'a, Value>, ReferenceError> {
+    match path {
+        Path::Singular(steps) => match walk(root, steps) {
+            Ok(value) => Ok(Cow::Borrowed(value)),
+            Err(_) if or_null => Ok(Cow::Owned(Value::Null)),
+            Err(missing) => Err(ReferenceError {
+                code: "reference_not_found",
+                message: format!("`${{{text}}}`: {}", missing.describe(name, steps)),
+            }),
+        },
+        Path::Query(query) => Ok(Cow::Owned(Value::Array(query.query(root).all().into_iter().cloned().collect()))),
+    }
+}
+
+impl Tree {
+    /// The value, when nothing in it is a reference.
+    pub(crate) fn value(&self) -> Option<&Value> {
+        match self {
+            Tree::Value(value) => Some(value),
+            _ => None,
+        }
+    }
+}
+
+/// What is known of an argument before references are followed.
+pub(crate) enum Seen<'a> {
+    Known(Cow<'a, Value>),
+    Unknown,
+    Missing,
+}
+
+/// Looks at a part of a tree.
+pub(crate) fn look<'a>(mut tree: &'a Tree, steps: &[path::Step]) -> Seen<'a> {
+    for (taken, step) in steps.iter().enumerate() {
+        let next = match (tree, step) {
+            (Tree::Value(value), _) => {
+                return match walk(value, &steps[taken..]) {
+                    Ok(value) => Seen::Known(Cow::Owned(value.clone())),
+                    Err(_) => Seen::Missing,
+                };
+            }
+            (Tree::Reference(_), _) => return Seen::Unknown,
+            (Tree::Object(map), path::Step::Name(name)) => {
+                map.iter().find(|(key, _)| **key == **name).map(|(_, tree)| tree)
+            }
+            (Tree::List(list), path::Step::Index(index)) => {
+                path::position(*index, list.len()).and_then(|at| list.get(at))
+            }
+            _ => None,
+        };
+        match next {
+            Some(next) => tree = next,
+            None => return Seen::Missing,
+        }
+    }
+    match tree {
+        Tree::Value(value) => Seen::Known(Cow::Borrowed(value)),
+        _ => Seen::Unknown,
+    }
+}
