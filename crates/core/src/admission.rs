@@ -391,48 +391,51 @@ impl Core {
     }
 
     fn start(&mut self, slot: u32) {
-        let (run, needs) = (self.call(slot).run, self.call(slot).settings.clone());
-        let r = self.run_at_mut(run);
-        let borrowing = r.lender.as_ref().is_some_and(|x| !x.lent);
-        let lender = r.lender.as_mut().filter(|x| !x.lent);
-        let lent_needs = lender.map(|x| {
-            x.lent = true;
-            x.needs.clone()
-        });
-        r.service += policy::service(r.weight);
-        let service = r.service - policy::service(r.weight);
+        let Core { calls, runs_slab, gates, .. } = self;
+        let call = &mut calls[slot as usize];
+        let run = runs_slab[call.run as usize].as_mut().expect("a run in its slot");
+        let service = run.service;
+        run.service += policy::service(run.weight);
         self.admission.service = self.admission.service.max(service);
         self.admission.starts += 1;
-        for &(limit, amount) in &needs.needs {
-            self.gates.take(limit, amount.saturating_sub(lent(lent_needs.as_deref(), limit)));
+        let lender = run.lender.as_mut().filter(|x| !x.lent);
+        call.flags.borrowing = lender.is_some();
+        let lent_needs = lender.map(|x| {
+            x.lent = true;
+            &*x.needs
+        });
+        for &(limit, amount) in &call.settings.needs {
+            gates.take(limit, amount.saturating_sub(lent(lent_needs, limit)));
         }
-        for &rate in &needs.rates {
-            self.gates.take_rate(rate, self.now);
+        for &rate in &call.settings.rates {
+            gates.take_rate(rate, self.now);
         }
-        let cause = self.ready_cause(slot).unwrap_or(Cause::Resolve);
-        let now = self.now;
-        let call = &mut self.calls[slot as usize];
-        call.account(cause, now);
-        call.flags.borrowing = borrowing;
+        if self.now > call.since {
+            let cause = self.ready_cause(slot).unwrap_or(Cause::Resolve);
+            self.calls[slot as usize].account(cause, self.now);
+        }
         self.begin_attempt(slot);
     }
 
     /// Gives back what an attempt of the call used.
     pub(crate) fn give_back(&mut self, slot: u32) {
-        let call = self.call(slot);
-        let (run, settings, borrowing) = (call.run, call.settings.clone(), call.flags.borrowing);
-        let lent_needs = match &mut self.run_at_mut(run).lender {
-            Some(lender) if borrowing => {
-                lender.lent = false;
-                Some(lender.needs.clone())
-            }
-            _ => None,
-        };
-        for &(limit, amount) in &settings.needs {
-            self.gates.give_back(limit, amount.saturating_sub(lent(lent_needs.as_deref(), limit)));
+        let Core { calls, runs_slab, gates, .. } = self;
+        let call = &mut calls[slot as usize];
+        let borrowing = std::mem::take(&mut call.flags.borrowing);
+        let mut lender = None;
+        if borrowing {
+            let run = runs_slab[call.run as usize].as_mut().expect("a run in its slot");
+            lender = run.lender.as_mut();
+        }
+        let lent_needs = lender.map(|x| {
+            x.lent = false;
+            &*x.needs
+        });
+        for &(limit, amount) in &call.settings.needs {
+            gates.give_back(limit, amount.saturating_sub(lent(lent_needs, limit)));
         }
         if borrowing {
-            self.calls[slot as usize].flags.borrowing = false;
+            let run = call.run;
             self.retry_run(run);
         }
     }

@@ -108,7 +108,9 @@ impl Core {
             call.flags.holding = true;
             self.keys.hold(&call.held, slot);
         }
+        let due = self.attempt_due(slot);
         self.unarmed.push(slot);
+        self.unarmed_due = self.unarmed_due.min(due);
         let attempt = self.attempt_ref(slot);
         let call = self.call(slot);
         let doubts = &self.run_at(call.run).doubts;
@@ -235,12 +237,13 @@ impl Core {
 
     /// Sets the timers of attempts that outlived the turn they started in.
     pub(crate) fn arm(&mut self) {
-        for slot in std::mem::take(&mut self.unarmed) {
+        while let Some(slot) = self.unarmed.pop() {
             let call = self.call(slot);
             if call.state == State::Running && call.timer == NEVER {
                 self.set_timer(slot, self.attempt_due(slot));
             }
         }
+        self.unarmed_due = NEVER;
     }
 
     fn attempt_due(&self, slot: u32) -> Time {

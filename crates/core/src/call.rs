@@ -194,11 +194,11 @@ impl Call {
 
     /// Notes that it waited for `cause` until now.
     pub(crate) fn account(&mut self, cause: Cause, now: Time) {
-        let duration = now.since(self.since);
-        self.since = now;
-        if duration.is_zero() {
+        if now <= self.since {
             return;
         }
+        let duration = now.since(self.since);
+        self.since = now;
         match self.waits.last_mut() {
             Some(last) if last.cause == cause => last.duration += duration,
             _ => self.waits.push(Wait { cause, duration }),

@@ -11,6 +11,9 @@ use crate::types::*;
 use hashbrown::HashMap;
 use std::collections::VecDeque;
 
+/// Attempts without a timer are looked through when there are this many.
+const UNARMED_MAX: usize = 1024;
+
 /// The state machine of an engine.
 ///
 /// ```
@@ -34,6 +37,8 @@ pub struct Core {
     pub(crate) timers: Timers,
     /// Attempts whose timer is not set yet: most end before anybody sleeps.
     pub(crate) unarmed: Vec<u32>,
+    /// When the first of them would be due.
+    pub(crate) unarmed_due: Time,
     /// Calls that ended and whose consequences have not been drawn.
     pub(crate) ended: VecDeque<u32>,
     pub(crate) actions: VecDeque<Action>,
@@ -71,6 +76,7 @@ impl Core {
             admission: Admission::default(),
             timers: Timers::default(),
             unarmed: Vec::new(),
+            unarmed_due: NEVER,
             ended: VecDeque::new(),
             actions: VecDeque::new(),
             planted,
@@ -79,16 +85,18 @@ impl Core {
 
     /// Takes in a fact. Timers due at `now` fire first. Time never goes back: an earlier `now` counts as the latest.
     pub fn handle(&mut self, now: Time, event: Event) {
-        if now > self.now {
+        // Also when no time has passed: a delay of nothing is due at once.
+        let now = now.max(self.now);
+        if self.unarmed_due <= now || self.unarmed.len() > UNARMED_MAX {
             self.arm();
-            while let Some(due) = self.next_timer().filter(|&due| due <= now) {
-                self.now = self.now.max(due);
-                let Some(timer) = self.timers.pop(self.now) else { break };
-                self.fire(timer);
-                self.draw_consequences();
-            }
-            self.now = now;
         }
+        while let Some(due) = self.next_timer().filter(|&due| due <= now) {
+            self.now = self.now.max(due);
+            let Some(timer) = self.timers.pop(self.now) else { break };
+            self.fire(timer);
+            self.draw_consequences();
+        }
+        self.now = now;
         match event {
             Event::LimitSet { limit, capacity } => self.set_limit(limit, capacity),
             Event::RateSet { rate, period, burst } => self.gates.set_rate(rate, period, burst),
