@@ -52,7 +52,9 @@ impl Core {
                 let open = |input: &&Input| {
                     run.listed.get(input.call as usize).is_some_and(|&from| self.call(from).state != State::Ended)
                 };
-                call.inputs.iter().find(open).map(|input| Cause::Input(input.call))
+                // Between the end of the last input and its consequences, none is open.
+                let input = call.inputs.iter().find(open).or(call.inputs.last());
+                input.map(|input| Cause::Input(input.call))
             }
             State::Resolving { .. } => Some(Cause::Resolve),
             State::Ordered { block } => {
