@@ -63,9 +63,20 @@ impl Node {
         node
     }
 
-    /// Its name, for traces.
-    pub(super) fn name(self) -> String {
-        if self.depth == 0 { "*".into() } else { self.segments().collect::<Vec<_>>().join("/") }
+    /// The name of a key, for traces.
+    pub(super) fn name_of(key: &Key) -> String {
+        let mut all = vec![Node::ROOT];
+        let mut at = 0;
+        while let Some(&node) = all.get(at) {
+            at += 1;
+            if node.key() == *key {
+                return if node.depth == 0 { "*".into() } else { node.segments().collect::<Vec<_>>().join("/") };
+            }
+            if node.depth < DEPTH_MAX {
+                all.extend((0..1 << BITS[node.depth as usize]).map(|which| node.child(which)));
+            }
+        }
+        "?".into()
     }
 }
 
@@ -93,7 +104,7 @@ mod tests {
         for _ in 0..5000 {
             let (da, db) = (rng.below(5), rng.below(5));
             let (a, b) = (Node::ROOT.under(&mut rng, da, 4), Node::ROOT.under(&mut rng, db, 4));
-            assert_eq!(a.mask() & b.mask() != 0, a.key().overlaps(&b.key()), "{} {}", a.name(), b.name());
+            assert_eq!(a.mask() & b.mask() != 0, a.key().overlaps(&b.key()), "{a:?} {b:?}");
         }
     }
 }

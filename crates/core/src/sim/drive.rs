@@ -2,6 +2,7 @@
 //! It does not know what is right; after each event it asks the oracle.
 
 use super::book::{Book, Stage, name};
+use super::cells::Node;
 use super::oracle::Oracle;
 use super::rng::{Rng, mix};
 use super::truth::Decision;
@@ -407,11 +408,7 @@ pub(super) fn say_event(event: &Event) -> String {
 }
 
 fn say_claims(claims: &Arc<[Claim]>) -> String {
-    let of = |c: &Claim| {
-        let depth = c.key.0.len();
-        let last = c.key.0.last().map_or(0, |x| x % 10_000);
-        format!("{}{depth}:{last:04}", if c.write { 'w' } else { 'r' })
-    };
+    let of = |c: &Claim| format!("{}:{}", if c.write { 'w' } else { 'r' }, Node::name_of(&c.key));
     claims.iter().map(of).collect::<Vec<_>>().join(" ")
 }
 

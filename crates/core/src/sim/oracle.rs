@@ -471,7 +471,7 @@ fn one_waiting(book: &Book<'_>, call: &Call, standing: &Standing, core: &mut imp
     }
     ensure(complete, || format!("{} waits although an input has no result", name(who)))?;
     match call.stage {
-        Stage::Backoff(due) if due > book.now => return Ok(false),
+        Stage::Backoff(due) if due >= book.now => return Ok(false),
         Stage::Doubt(_) if call.answer.is_none() => return Ok(false),
         _ => {}
     }
@@ -520,7 +520,7 @@ fn cause_holds(book: &Book<'_>, call: &Call, standing: &Standing, cause: Cause) 
         }
         Cause::Rate(rate) => plan.settings.rates.contains(&rate) && rate_opens(book, rate) > book.now.0,
         Cause::Reserved(by) => by != who && book.find(by).is_some_and(|other| reserves(book, call, other)),
-        Cause::Backoff => matches!(call.stage, Stage::Backoff(due) if due > book.now),
+        Cause::Backoff => matches!(call.stage, Stage::Backoff(due) if due >= book.now),
         Cause::Doubt => matches!(call.stage, Stage::Doubt(_)),
         Cause::Pause => run.paused,
         Cause::Elements => call.expanded,
