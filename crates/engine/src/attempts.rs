@@ -74,13 +74,13 @@ impl Attempts {
         let ToStart { attempt, tool, run, call, args, progress } = start;
         let parent = Parent { engine: self.engine.clone(), attempt };
         let progress = if progress { self.progress(attempt) } else { Progress::none() };
-        let entry = &mut self.tools[tool.0 as usize];
-        let aborted = if entry.inline { self.spare.clone() } else { CancellationToken::new() };
         let id = AttemptId { run, call, attempt: attempt.attempt };
-        let given = Attempt { args, id, aborted: aborted.clone(), progress };
+        let entry = &mut self.tools[tool.0 as usize];
         if !entry.inline {
-            let made = CURRENT.sync_scope(parent.clone(), || catch_unwind(AssertUnwindSafe(|| entry.tool.call(given))));
-            return match made {
+            let aborted = CancellationToken::new();
+            let given = Attempt { args, id, aborted: aborted.clone(), progress };
+            let call = || catch_unwind(AssertUnwindSafe(|| entry.tool.call(given)));
+            return match CURRENT.sync_scope(parent.clone(), call) {
                 Ok(future) => {
                     self.spawn(attempt, future, parent, aborted, started);
                     None
@@ -88,7 +88,8 @@ impl Attempts {
                 Err(panic) => Some((Err(panicked(&*panic)), Instant::now())),
             };
         }
-        let polled = CURRENT.sync_scope(parent.clone(), || {
+        let given = Attempt { args, id, aborted: self.spare.clone(), progress };
+        let poll = || {
             catch_unwind(AssertUnwindSafe(|| {
                 let mut future = entry.tool.call(given);
                 match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
@@ -96,13 +97,15 @@ impl Attempts {
                     Poll::Pending => Err(future),
                 }
             }))
-        });
+        };
+        let polled = CURRENT.sync_scope(parent, poll);
         let now = Instant::now();
         entry.inline = now.duration_since(started) <= defaults::INLINE_POLL_MAX;
         match polled {
             Ok(Ok(result)) => Some((result, now)),
             Ok(Err(future)) => {
-                self.spare = CancellationToken::new();
+                let aborted = std::mem::take(&mut self.spare);
+                let parent = Parent { engine: self.engine.clone(), attempt };
                 self.spawn(attempt, future, parent, aborted, started);
                 None
             }

@@ -128,8 +128,7 @@ impl Driver {
     }
 
     fn set_clock(&mut self, instant: Instant) {
-        let ns = instant.duration_since(self.origin).as_nanos();
-        self.now = self.now.max(Time(u64::try_from(ns).unwrap_or(u64::MAX)));
+        self.now = self.now.max(time_of(self.origin, instant));
     }
 
     fn flush(&mut self) {
@@ -220,7 +219,7 @@ impl Driver {
 
     fn add_calls(&mut self, id: RunId, calls: Vec<Call>) -> Result<(), Vec<Diagnostic>> {
         let Some(run) = self.runs.get_mut(&id).filter(|run| run.open) else { return Err(vec![run_ended()]) };
-        let valid = run.plan.extend(calls, &self.tables.catalog, &self.tables.amounts)?;
+        let valid = run.plan.extend(calls)?;
         let first = run.plan.calls.len();
         run.plan.calls.extend(valid);
         let added = translate::calls(&self.tables, &run.plan, first, &mut run.settings);
@@ -368,7 +367,8 @@ impl Driver {
             args,
             progress: valid.settings.idle_timeout.is_some(),
         };
-        let started = self.origin + Duration::from_nanos(self.now.0);
+        // Looked at anew, since what was done before in this turn is not this attempt's time.
+        let started = Instant::now();
         if let Some((result, now)) = self.attempts.start(start, started) {
             self.set_clock(now);
             self.finish(attempt, result, started);
@@ -378,8 +378,7 @@ impl Driver {
     fn finish(&mut self, attempt: AttemptRef, result: ToolResult, started: Instant) {
         let Some(run) = self.runs.get_mut(&attempt.call.run) else { return };
         let Some(slot) = run.slot_mut(attempt.call) else { return };
-        let ended = self.origin + Duration::from_nanos(self.now.0);
-        let ran = ended.saturating_duration_since(started).as_nanos();
+        let ran = self.now.since(time_of(self.origin, started)).as_nanos();
         slot.ran_ns = slot.ran_ns.saturating_add(u64::try_from(ran).unwrap_or(u64::MAX));
         let end = match result {
             Ok(output) => {
@@ -449,4 +448,9 @@ impl Driver {
             shared.0.end(Some(Box::new(data)));
         }
     }
+}
+
+/// A moment as the core counts it.
+fn time_of(origin: Instant, instant: Instant) -> Time {
+    Time(u64::try_from(instant.saturating_duration_since(origin).as_nanos()).unwrap_or(u64::MAX))
 }

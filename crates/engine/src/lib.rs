@@ -42,6 +42,11 @@ pub use fanout_plan::{
 };
 pub use fanout_tools as tools;
 pub use fanout_tools::{
-    Attempt, AttemptId, ErrorClass, JsonText, Native, Progress, Reached, Tool, ToolError, ToolFuture, ToolOutput,
+    Attempt, AttemptId, Context, ErrorClass, JsonText, Native, NativeTool, Progress, Reached, Tool, ToolError, ToolFuture, ToolOutput,
     ToolResult, Toolbox, Usage,
 };
+
+/// The examples of the page about the library, so that they are tested.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/library.md")]
+struct LibraryPage;

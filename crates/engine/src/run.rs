@@ -194,16 +194,11 @@ impl RunData {
         batch.map_or(self.began, |(_, at)| *at)
     }
 
-    /// The indexes of the calls in serial order.
-    pub(crate) fn serial_order(&self) -> Vec<u32> {
-        let calls = &self.plan.calls;
-        let count = u32::try_from(calls.len()).unwrap_or(u32::MAX);
-        if calls.iter().all(|call| call.inputs.is_empty()) {
-            return (0..count).collect();
-        }
-        let inputs = |call: u32| calls[call as usize].inputs.iter().map(|(input, _)| *input);
-        // A validated plan has no cycle.
-        fanout_plan::serial_order(count, inputs).unwrap_or_else(|_| (0..count).collect())
+    /// The indexes of the calls in serial order; added ones stand behind, in the order of their addition.
+    pub(crate) fn serial_order(&self) -> impl Iterator<Item = u32> {
+        let planned = u32::try_from(self.plan.order.len()).unwrap_or(u32::MAX);
+        let listed = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+        self.plan.order.iter().copied().chain(planned..listed)
     }
 
     /// A call and its elements.
@@ -228,8 +223,7 @@ impl RunData {
             None => (id, None),
             Some((name, rest)) => (name, Some(rest.strip_suffix(']')?.parse().ok()?)),
         };
-        let call = self.plan.calls.iter().position(|call| *call.id == *name)?;
-        let call = CallRef { run: self.id, call: u32::try_from(call).ok()?, element };
+        let call = CallRef { run: self.id, call: self.plan.find(name)?, element };
         self.slot(call).map(|_| call)
     }
 

@@ -18,7 +18,14 @@ calls:
   - {id: e, tool: sleep, args: {value: "${d.n}"}}
   - {id: f, tool: panics}
 "#;
-    check(plan, expect![[""]]).await;
+    check(plan, expect![[r#"
+        a      0..0 failed tool_failed: it is broken
+        b      -..0 skipped upstream_failed: it needs the result of `a`, which has none
+        c      0..5 succeeded 1
+        d      0..0 failed {"n":4} tool_failed: it is broken
+        e      0..0 succeeded 4
+        f      0..0 failed tool_panicked: the tool panicked: what a pity; this is a fault in the tool
+        failed 5 of 5: c"#]]).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -30,7 +37,11 @@ calls:
   - {id: e, tool: sleep, args: {value: "${d}"}}
 output: "${d}"
 "#;
-    check(plan, expect![[""]]).await;
+    check(plan, expect![[r#"
+        d      0..0 failed 4 tool_failed: it is broken
+        e      0..0 succeeded 4
+        succeeded 0 of 0: d e
+        output 4"#]]).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -56,7 +67,9 @@ name: after
 calls:
   - {id: a, tool: flaky, args: {times: 1, retry_after_ms: 5000}}
 "#;
-    check(plan, expect![[""]]).await;
+    check(plan, expect![[r#"
+        a      0..5000 succeeded x2 "at last" [backoff 5000]
+        succeeded 5000 of 0: a"#]]).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -69,7 +82,12 @@ calls:
   - {id: c, tool: add, args: {key: x, ms: 60000}, timeout: 2s}
   - {id: d, tool: get, args: {key: x}}
 "#;
-    check(plan, expect![[""]]).await;
+    check(plan, expect![[r#"
+        a      0..1000 failed timeout: the attempt lasted longer than its `timeout`
+        b      0..350 failed idle_timeout: the attempt was silent for longer than its `idle_timeout`
+        c      0..2000 indoubt timeout: the attempt lasted longer than its `timeout`; nobody knows whether it took effect
+        d      2000..2010 succeeded 0 [key c db:x 2000]
+        failed 2010 of 3360: c d"#]]).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -81,7 +99,10 @@ calls:
   - {id: a, tool: sleep, args: {ms: 60000}}
   - {id: b, tool: sleep, args: {value: "${a}"}}
 "#;
-    check(plan, expect![[""]]).await;
+    check(plan, expect![[r#"
+        a      0..1000 cancelled deadline_passed: the `deadline` of the run passed
+        b      -..1000 cancelled deadline_passed: the `deadline` of the run passed [input a 1000]
+        cancelled 1000 of 1000: a"#]]).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -96,7 +117,13 @@ calls:
   - {id: d, tool: broken}
   - {id: e, tool: add, args: {key: z}}
 "#;
-    check(plan, expect![[""]]).await;
+    check(plan, expect![[r#"
+        a      0..50 succeeded 1
+        b      0..10 succeeded 0
+        c      50..60 succeeded 1 [key b db:y 10] [stop a 40]
+        d      0..0 failed tool_failed: it is broken
+        e      -..0 skipped run_stopped: the plan says `on_failure: stop`, and `d` did not succeed
+        failed 60 of 70: a c"#]]).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -116,5 +143,9 @@ calls:
             run.settle(&call, DoubtAnswer::Succeeded(json!({"sure": true})));
         }
     }
-    expect![[""]].assert_eq(&timeline(&*run.report().await));
+    expect![[r#"
+        a      0..2101 indoubt x2 timeout: the attempt lasted longer than its `timeout`; nobody knows whether it took effect [backoff 100] [resolve 1]
+        b      0..1000 succeeded {"sure":true}
+        c      1000..1000 succeeded {"sure":true} [input b 1000]
+        failed 2101 of 3000: a"#]].assert_eq(&timeline(&*run.report().await));
 }

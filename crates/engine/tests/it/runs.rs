@@ -31,7 +31,13 @@ async fn started(run: &RunHandle) {
 #[tokio::test(start_paused = true)]
 async fn drain_lets_what_runs_end_and_kill_does_not() {
     let engine = stubs::engine();
-    for (how, expect) in [(Cancel::Drain, expect![[""]]), (Cancel::Kill, expect![[""]])] {
+    for (how, expect) in [(Cancel::Drain, expect![[r#"
+        a      0..1000 succeeded null
+        b      -..0 cancelled cancelled: it was cancelled
+        cancelled 1000 of 1000: a"#]]), (Cancel::Kill, expect![[r#"
+        a      0..0 cancelled cancelled: it was cancelled
+        b      -..0 cancelled cancelled: it was cancelled
+        cancelled 0 of 0: "#]])] {
         let run = engine.run(valid(&engine, LONG));
         started(&run).await;
         run.cancel(how);
@@ -46,7 +52,10 @@ async fn one_call_can_be_cancelled() {
     started(&run).await;
     run.cancel_call("b");
     run.cancel_call("nobody");
-    expect![[""]].assert_eq(&timeline(&*run.report().await));
+    expect![[r#"
+        a      0..1000 succeeded null
+        b      -..0 cancelled cancelled: it was cancelled
+        succeeded 1000 of 1000: a"#]].assert_eq(&timeline(&*run.report().await));
 }
 
 #[tokio::test(start_paused = true)]
@@ -61,7 +70,10 @@ async fn a_paused_run_starts_nothing_until_resumed() {
     assert_eq!((snapshot.counts.succeeded, snapshot.counts.waiting, snapshot.waiting.len()), (1, 1, 1));
     assert_eq!(snapshot.waiting[0].cause, "pause");
     run.resume();
-    expect![[""]].assert_eq(&timeline(&*run.report().await));
+    expect![[r#"
+        a      0..1000 succeeded null
+        b      5000..6000 succeeded null [pause 5000]
+        succeeded 6000 of 2000: b"#]].assert_eq(&timeline(&*run.report().await));
     assert!(run.snapshot().await.is_none());
 }
 
@@ -74,9 +86,12 @@ async fn calls_can_be_added_to_an_open_run() {
     assert!(run.add_calls(more).await.is_ok());
     let wrong = run.add_calls(vec![Call::new("b", "slep").args(json!({"value": "${zzz}"}))]).await;
     let codes: Vec<_> = wrong.err().into_iter().flatten().map(|problem| problem.code).collect();
-    expect![[""]].assert_eq(&codes.join(" "));
+    expect!["duplicate_id unknown_tool unknown_reference"].assert_eq(&codes.join(" "));
     run.close();
-    expect![[""]].assert_eq(&timeline(&*run.report().await));
+    expect![[r#"
+        a      0..10 succeeded 5
+        b      10..17 succeeded 5 [input a 10]
+        succeeded 17 of 17: a b"#]].assert_eq(&timeline(&*run.report().await));
     let late = run.add_calls(vec![Call::new("c", "sleep")]).await;
     assert_eq!(late.err().map(|problems| problems[0].code), Some("run_ended"));
 }

@@ -19,7 +19,13 @@ calls:
   - {id: d, tool: add, args: {key: x}}
   - {id: e, tool: add, args: {key: y}}
 "#;
-    check(plan, expect![[""]]).await;
+    check(plan, expect![[r#"
+        a      0..30 succeeded 1
+        b      30..40 succeeded 1 [key a db:x 30]
+        c      30..50 succeeded 1 [key a db:x 30]
+        d      50..60 succeeded 2 [key a db:x 30] [key b db:x 20]
+        e      0..10 succeeded 1
+        succeeded 60 of 80: a b d"#]]).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -32,7 +38,12 @@ calls:
   - {id: b, tool: get, args: {key: y}}
   - {id: c, tool: get, args: {key: x}}
 "#;
-    check(plan, expect![[""]]).await;
+    check(plan, expect![[r#"
+        k      0..20 succeeded "x"
+        a      20..30 succeeded 1 [input k 20]
+        b      20..30 succeeded 0 [key a db:y 20]
+        c      30..40 succeeded 1 [key a db:x 30]
+        succeeded 40 of 50: k a c"#]]).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -44,7 +55,12 @@ calls:
   - {id: b, tool: vague, args: {ms: 10}}
   - {id: c, tool: sleep, args: {ms: 10}}
 "#;
-    check(plan, expect![[""]]).await;
+    check(plan, expect![[r#"
+        a      0..10 succeeded null
+        b      10..20 succeeded null [key a * 10]
+        c      0..10 succeeded null
+        succeeded 20 of 30: a b
+        hint `vague` does not declare its effects, so 1 call waited 10.0ms to run one by one: declare `.effects_none()` if it touches nothing, or what it touches, such as `.reads("db:orders")`"#]]).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -58,7 +74,12 @@ calls:
   - {id: c, tool: sleep, args: {ms: 10}}
   - {id: d, tool: sleep, args: {ms: 10}, priority: high}
 "#;
-    check(plan, expect![[""]]).await;
+    check(plan, expect![[r#"
+        a      0..10 succeeded null
+        b      10..20 succeeded null [limit plan running 10]
+        c      10..20 succeeded null [limit plan running 10]
+        d      0..10 succeeded null
+        succeeded 20 of 40: d"#]]).await;
 }
 
 fn edits(tool: &str) -> Plan {
@@ -116,7 +137,16 @@ calls:
     }
     assert_eq!(schedule.makespan, Duration::from_secs(5));
     text += &format!("{:?} {}", schedule.critical_path_length, schedule.critical_path.join(" "));
-    expect![[""]].assert_eq(&text);
+    expect![[r#"
+        k 0ns..2s [] []
+        a 2s..3s ["!db:…"] ["input k"]
+        b 3s..4s ["db:y"] ["key a"]
+        c 0ns..1s [] []
+        c[0] 0ns..1s [] []
+        c[1] 0ns..1s [] []
+        d 4s..5s [] ["input k", "after b"]
+        d[*] 4s..5s [] []
+        5s k a b d[*]"#]].assert_eq(&text);
 }
 
 #[tokio::test(start_paused = true)]
@@ -135,5 +165,11 @@ async fn a_run_inside_a_call_borrows_its_slot_and_keys() {
     let plan = "name: outer\ncalls:\n  - {id: a, tool: nested}\n  - {id: b, tool: get, args: {key: k}}\n";
     let report = run(&engine, plan).await;
     let inner = report.calls[0].result.as_ref().map(|result| result.get().replace("\\n", "\n")).unwrap_or_default();
-    expect![[""]].assert_eq(&format!("{inner}\n{}", timeline(&report)));
+    expect![[r#"
+        "x      0..10 succeeded 1
+        y      10..20 succeeded 1 [key x db:k 10]
+        succeeded 20 of 20: x y"
+        a      0..20 succeeded "x      0..10 succeeded 1\ny      10..20 succeeded 1 [key x db:k 10]\nsucceeded 20 of 20: x y"
+        b      20..30 succeeded 1 [key a db:k 20]
+        succeeded 30 of 30: a b"#]].assert_eq(&format!("{inner}\n{}", timeline(&report)));
 }

@@ -16,7 +16,14 @@ calls:
   - {id: e, tool: sleep, args: {value: "${a.missing}"}}
 output: {n: "${b}", none: "${e}"}
 "#;
-    check(plan, expect![[""]]).await;
+    check(plan, expect![[r#"
+        a      0..100 succeeded {"n":7,"list":[1,2]}
+        b      100..100 succeeded 7 [input a 100]
+        c      100..100 succeeded "n is 7, list [1,2]" [input a 100]
+        d      100..107 succeeded [1,2] [input a 100]
+        e      -..100 failed reference_not_found: `${a.missing}`: a is an object with keys n, list; there is no `missing` [input a 100]
+        failed 107 of 107: a d
+        output {"n":7,"none":null}"#]]).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -28,7 +35,11 @@ calls:
   - {id: b, tool: sleep, args: {ms: "${a}"}}
   - {id: c, tool: sleep, args: {value: "${b}"}}
 "#;
-    check(plan, expect![[""]]).await;
+    check(plan, expect![[r#"
+        a      0..0 succeeded "soon"
+        b      -..0 failed arguments_invalid: ms: "soon" is not of type "integer"
+        c      -..0 skipped upstream_failed: it needs the result of `b`, which has none
+        failed 0 of 0: a"#]]).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -42,7 +53,16 @@ calls:
   - {id: none, tool: sleep, foreach: [], args: {}}
   - {id: bad, tool: sleep, foreach: "${ns[0]}", args: {value: "${item}"}}
 "#;
-    check(plan, expect![[""]]).await;
+    check(plan, expect![[r#"
+        ns     0..0 succeeded [30,10,20]
+        xs     -..30 succeeded ["0:30",null,"2:20"] [elements 30]
+        xs[0]  0..30 succeeded "0:30"
+        xs[1]  -..0 skipped when_false: its `when` was false
+        xs[2]  0..20 succeeded "2:20"
+        all    30..30 succeeded ["0:30",null,"2:20"] [input xs 30]
+        none   -..0 succeeded []
+        bad    -..0 failed foreach_not_a_list: `foreach` needs a list, and got the number 30
+        failed 30 of 50: ns xs[0]"#]]).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -57,7 +77,13 @@ calls:
   - {id: d, tool: sleep, args: {value: 1}, after: [b], when: "outcome('b') == 'skipped' and not inputs.go"}
   - {id: e, tool: sleep, args: {}, when: "a.b.c"}
 "#;
-    check(plan, expect![[""]]).await;
+    check(plan, expect![[r#"
+        a      0..0 succeeded 3
+        b      -..0 skipped when_false: its `when` was false
+        c      -..0 skipped upstream_failed: it needs the result of `b`, which has none
+        d      0..0 succeeded 1
+        e      -..0 failed condition_failed: `when: a.b.c`: undefined value
+        failed 0 of 0: a"#]]).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -70,5 +96,16 @@ calls:
   - {id: z, tool: sleep, args: {value: "${xs}"}}
   - {id: w, tool: sleep, args: {value: "${ys}"}}
 "#;
-    check(plan, expect![[""]]).await;
+    check(plan, expect![[r#"
+        xs     -..3 failed elements_failed: 1 of its elements have no result; see those that failed, or give `on_failure: {value: …}` [elements 3]
+        xs[0]  0..1 succeeded null
+        xs[1]  -..0 failed arguments_invalid: ms: "no" is not of type "integer"
+        xs[2]  0..3 succeeded null
+        ys     -..3 succeeded [1,-1,3] [elements 3]
+        ys[0]  0..1 succeeded 1
+        ys[1]  -..0 failed -1 arguments_invalid: ms: "no" is not of type "integer"
+        ys[2]  0..3 succeeded 3
+        z      -..3 skipped upstream_failed: it needs the result of `xs`, which has none [input xs 3]
+        w      3..3 succeeded [1,-1,3] [input ys 3]
+        failed 3 of 8: ys[2]"#]]).await;
 }
