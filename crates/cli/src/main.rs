@@ -1,2 +1,188 @@
-//! Placeholder.
-fn main() {}
+//! The command `fanout`: reads the command line, does what it says, and ends with an exit code.
+//! It does not know how plans are run; the library `fanout` does.
+
+mod account;
+mod args;
+mod diagnostics;
+mod explain;
+mod follow;
+mod init;
+mod json;
+mod live;
+mod load;
+mod plan_view;
+mod run;
+mod text;
+mod tools_view;
+
+use args::{CheckArgs, Cli, Command, Format, PlanArgs, SchemaArgs, SchemaOf, ToolsArgs, When};
+use clap::{CommandFactory, Parser};
+use diagnostics::Texts;
+use fanout::Diagnostic;
+use load::{Changes, Loaded, Refused};
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::time::Duration;
+use text::Paint;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The exit codes; `docs/exit-codes.md` and `--help` explain them.
+mod exit {
+    /// A call failed.
+    pub(crate) const FAILED: u8 = 1;
+    /// Wrong usage.
+    pub(crate) const USAGE: u8 = 2;
+    /// The plan or a toolbox file is not valid.
+    pub(crate) const INVALID: u8 = 3;
+    /// Cancelled.
+    pub(crate) const CANCELLED: u8 = 4;
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Command::Guard(_) = cli.command {
+        // Before anything else: it reads its own arguments and blocks until its engine is gone.
+        return fanout::tools::guard::main();
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return refuse(Refused::Usage(format!("cannot start threads: {error}")), cli.color, false),
+    };
+    let code = runtime.block_on(dispatch(cli));
+    // What still blocks a thread (a read from a pipe nobody closes) is not waited for.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    code
+}
+
+async fn dispatch(cli: Cli) -> ExitCode {
+    let color = cli.color;
+    let mut as_json = false;
+    let done = match &cli.command {
+        Command::Check(args) => {
+            as_json = args.json;
+            check(args, color)
+        }
+        Command::Plan(args) => plan(args, color),
+        Command::Run(args) => run::run(args, color).await,
+        Command::Tools(args) => tools(args, color),
+        Command::Call(args) => run::call(args, color).await,
+        Command::Schema(args) => Ok(schema(args)),
+        Command::Explain(args) => Ok(explain::main(args.code.as_deref())),
+        Command::Init(args) => Ok(init::main(&args.dir)),
+        Command::Completions(args) => Ok(completions(args.shell)),
+        Command::Guard(_) => Ok(ExitCode::SUCCESS),
+    };
+    done.unwrap_or_else(|refused| refuse(refused, color, as_json))
+}
+
+/// Says why nothing was started.
+fn refuse(refused: Refused, color: When, as_json: bool) -> ExitCode {
+    let paint = Paint::choose(color, text::stderr_is_terminal());
+    match refused {
+        Refused::Usage(why) => {
+            text::say(&format!("{} {}\n", paint.red("error:"), text::line(&why)));
+            ExitCode::from(exit::USAGE)
+        }
+        Refused::Invalid(problems, _) if as_json => {
+            print_json(&problems);
+            ExitCode::from(exit::INVALID)
+        }
+        Refused::Invalid(problems, texts) => {
+            say_problems(&problems, &texts, paint);
+            ExitCode::from(exit::INVALID)
+        }
+    }
+}
+
+fn say_problems(problems: &[Diagnostic], texts: &Texts, paint: Paint) {
+    text::say(&diagnostics::render(problems, texts, text::terminal_size().1, paint));
+}
+
+fn print_json(problems: &[Diagnostic]) {
+    text::print(&(serde_json::to_string_pretty(problems).unwrap_or_default() + "\n"));
+}
+
+fn check(args: &CheckArgs, color: When) -> Result<ExitCode, Refused> {
+    let Loaded { plan, texts, .. } = load::load(&args.source, &Changes::default())?;
+    let paint = Paint::choose(color, text::stderr_is_terminal());
+    if args.json {
+        print_json(&plan.warnings);
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !plan.warnings.is_empty() {
+        say_problems(&plan.warnings, &texts, paint);
+    }
+    let name = text::line(&plan.name);
+    text::say(&format!("{} {}: {}, valid\n", paint.green("✓"), paint.bold(&name), text::count(plan.calls.len(), "call")));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn plan(args: &PlanArgs, color: When) -> Result<ExitCode, Refused> {
+    let Loaded { engine, plan, texts } = load::load(&args.source, &Changes::default())?;
+    let terminal = std::io::stdout().is_terminal();
+    if !plan.warnings.is_empty() {
+        say_problems(&plan.warnings, &texts, Paint::choose(color, text::stderr_is_terminal()));
+    }
+    let schedule = engine.schedule(&plan);
+    let columns = if terminal { text::terminal_size().1 } else { 120 };
+    text::print(&match args.format {
+        Format::Text => plan_view::table(&schedule, columns, Paint::choose(color, terminal)),
+        Format::Dot => plan_view::dot(&schedule),
+        Format::Json => serde_json::to_string_pretty(&schedule).unwrap_or_default() + "\n",
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tools(args: &ToolsArgs, color: When) -> Result<ExitCode, Refused> {
+    let (_, catalog) = load::load_tools(&args.tools)?;
+    let terminal = std::io::stdout().is_terminal();
+    let paint = Paint::choose(color, terminal);
+    let Some(name) = &args.name else {
+        let columns = if terminal { text::terminal_size().1 } else { 120 };
+        text::print(&match args.json {
+            true => pretty(&catalog.tools().iter().map(tools_view::as_json).collect()),
+            false => tools_view::list(&catalog, columns, paint),
+        });
+        return Ok(ExitCode::SUCCESS);
+    };
+    let Some(id) = catalog.find(name) else {
+        let help = catalog.nearest(name).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        return Err(Refused::Usage(format!("there is no tool `{name}`{help}")));
+    };
+    text::print(&match args.json {
+        true => pretty(&tools_view::as_json(catalog.tool(id))),
+        false => tools_view::one(catalog.tool(id), paint),
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+fn schema(args: &SchemaArgs) -> ExitCode {
+    text::print(&pretty(&match args.of {
+        SchemaOf::Plan => fanout::plan::plan_schema(),
+        SchemaOf::Toolbox => fanout::plan::toolbox_schema(),
+        SchemaOf::Report => schemars::schema_for!(fanout::Report).to_value(),
+        SchemaOf::Events => schemars::schema_for!(fanout::RunEvent).to_value(),
+    }));
+    ExitCode::SUCCESS
+}
+
+fn completions(shell: clap_complete::Shell) -> ExitCode {
+    let mut script = Vec::new();
+    // Without what is hidden: nobody types it.
+    clap_complete::generate(shell, &mut visible(&Cli::command()), "fanout", &mut script);
+    text::print(&String::from_utf8_lossy(&script));
+    ExitCode::SUCCESS
+}
+
+/// The command without its hidden parts.
+fn visible(command: &clap::Command) -> clap::Command {
+    let parts: Vec<clap::Command> = command.get_subcommands().filter(|c| !c.is_hide_set()).cloned().collect();
+    let arguments: Vec<clap::Arg> = command.get_arguments().cloned().collect();
+    clap::Command::new("fanout").about(command.get_about().cloned().unwrap_or_default()).args(arguments).subcommands(parts)
+}
+
+fn pretty(value: &serde_json::Value) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
+}

@@ -1,0 +1,274 @@
+//! What the command line can say, and the help that teaches it.
+//! It does not know what is done with it.
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+const AFTER: &str = "\
+A plan lists calls of tools; what a call needs of another it names with ${id}:
+
+    calls:
+      - {id: files, tool: list,  args: {folder: src}}
+      - {id: sizes, tool: count, foreach: \"${files}\", args: {path: \"${item}\"}}
+    output: \"${sizes}\"
+
+Calls start as soon as what they need is there and run at the same time, except where one writes what
+another reads or writes: those keep the order in which the plan lists them. The result is that of running
+the calls one by one. Tools are described in `fanout.toml`, which is looked for beside the plan and upward
+from the working directory; `fanout init` writes a first one.
+
+Standard output holds the plan's output and nothing else; everything else goes to standard error.
+
+Exit codes:
+    0  succeeded             3    the plan or a toolbox file is not valid: nothing was started
+    1  a call failed         4    cancelled: by the first Ctrl-C, or the deadline passed
+    2  wrong usage           128+n  ended by signal n: 130 by the second Ctrl-C, 143 by TERM, 129 by HUP
+
+Every error has a code in brackets, such as [unknown_tool]: `fanout explain unknown_tool` says more.";
+
+/// Runs the tool calls of a plan in parallel, with the results and effects of running them one by one.
+#[derive(Parser)]
+#[command(name = "fanout", version, styles = STYLES, after_long_help = AFTER, max_term_width = 110)]
+#[command(after_help = "`fanout --help` says more; `fanout init` writes a first plan.", subcommand_required = true)]
+pub(crate) struct Cli {
+    /// Whether to use colour; `auto` is for terminals, and obeys NO_COLOR and TERM=dumb.
+    #[arg(long, global = true, value_enum, default_value_t = When::Auto, value_name = "WHEN", hide_short_help = true)]
+    pub(crate) color: When,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// A choice with a default that depends on where the output goes.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum When {
+    /// When it is a terminal.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Say everything that is wrong with a plan; start nothing.
+    Check(CheckArgs),
+    /// Show what would run when, and what waits for what; start nothing.
+    Plan(PlanArgs),
+    /// Run a plan and print its output.
+    Run(RunArgs),
+    /// List the tools, or show one with its arguments, effects and limits.
+    Tools(ToolsArgs),
+    /// Call one tool and print its result.
+    Call(CallArgs),
+    /// Print the JSON Schema of a format.
+    Schema(SchemaArgs),
+    /// Explain the code of an error.
+    Explain(ExplainArgs),
+    /// Write a toolbox file and a first plan that runs at once.
+    Init(InitArgs),
+    /// Print a completion script for a shell.
+    Completions(CompletionsArgs),
+    /// The process that ends what an engine leaves behind when it is killed.
+    #[command(name = "__guard", hide = true)]
+    Guard(GuardArgs),
+}
+
+/// Which plan, with what inputs and tools.
+#[derive(Args, Clone)]
+pub(crate) struct Source {
+    /// The plan, YAML or JSON; `-` reads standard input.
+    #[arg(value_name = "PLAN", value_hint = clap::ValueHint::FilePath)]
+    pub(crate) plan: PathBuf,
+    /// An input of the plan. The value is read as JSON where the input's schema allows more than strings.
+    #[arg(long = "arg", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    pub(crate) inputs: Vec<(String, String)>,
+    #[command(flatten)]
+    pub(crate) tools: ToolFiles,
+    #[command(flatten)]
+    pub(crate) limits: Limits,
+}
+
+/// Where tools come from.
+#[derive(Args, Clone, Default)]
+pub(crate) struct ToolFiles {
+    /// A toolbox file; may be repeated. Instead of the `fanout.toml` beside the plan and upward from here.
+    #[arg(long = "tools", value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+/// Amounts shared by all calls.
+#[derive(Args, Clone, Default)]
+pub(crate) struct Limits {
+    /// A named amount that calls share: `running=8` is how many may run at once, `gpu=2` what `uses: {gpu: 1}` takes from.
+    #[arg(long = "limit", value_name = "NAME=AMOUNT", value_parser = name_and_amount)]
+    pub(crate) limits: Vec<(String, u64)>,
+}
+
+#[derive(Args)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    pub(crate) source: Source,
+    /// Print the problems as a JSON array on standard output.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    pub(crate) source: Source,
+    /// How to print it; `dot` is for graphviz: `fanout plan --format dot PLAN | dot -Tsvg > plan.svg`.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+/// How `fanout plan` prints.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// A table for people.
+    Text,
+    /// A graph for graphviz.
+    Dot,
+    /// JSON for programs; docs/command.md describes it.
+    Json,
+}
+
+#[derive(Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) source: Source,
+    /// Write events as JSON lines while they happen; `-` is standard output, which then holds nothing else.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-", require_equals = true)]
+    pub(crate) events: Option<PathBuf>,
+    /// Write the full report as JSON: every call with its result, its times and what it waited for.
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub(crate) report: Option<PathBuf>,
+    /// Cancel what has not ended after this time, such as `90s`, `10m`, `1h`. Instead of the plan's own deadline.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) deadline: Option<String>,
+    /// Where chance is used (the jitter of retries), begin here: the same seed, the same delays.
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Show only failures and the last two lines.
+    #[arg(long)]
+    pub(crate) no_progress: bool,
+    /// Print an output that is a string as it is, without quotes.
+    #[arg(long, short)]
+    pub(crate) raw: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct ToolsArgs {
+    /// Only this tool, with all there is to know about it.
+    pub(crate) name: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) tools: ToolFiles,
+}
+
+#[derive(Args)]
+pub(crate) struct CallArgs {
+    /// The tool.
+    pub(crate) tool: String,
+    /// An argument. The value is read as JSON where the tool's schema allows more than strings.
+    #[arg(long = "arg", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    pub(crate) arg: Vec<(String, String)>,
+    /// All arguments as one JSON object; `--arg` adds to it.
+    #[arg(long, value_name = "JSON")]
+    pub(crate) args: Option<String>,
+    /// Print a result that is a string as it is, without quotes.
+    #[arg(long, short)]
+    pub(crate) raw: bool,
+    #[command(flatten)]
+    pub(crate) tools: ToolFiles,
+}
+
+#[derive(Args)]
+pub(crate) struct SchemaArgs {
+    /// Of what.
+    #[arg(value_enum)]
+    pub(crate) of: SchemaOf,
+}
+
+/// The formats that have a schema.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SchemaOf {
+    /// A plan file.
+    Plan,
+    /// A toolbox file, fanout.toml.
+    Toolbox,
+    /// What `fanout run --report` writes.
+    Report,
+    /// One line of what `fanout run --events` writes.
+    Events,
+}
+
+#[derive(Args)]
+pub(crate) struct ExplainArgs {
+    /// The code; without one, all codes are listed.
+    pub(crate) code: Option<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct InitArgs {
+    /// Where; it is made if it is not there.
+    #[arg(default_value = ".", value_hint = clap::ValueHint::DirPath)]
+    pub(crate) dir: PathBuf,
+}
+
+#[derive(Args)]
+pub(crate) struct CompletionsArgs {
+    /// For which shell.
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Args)]
+pub(crate) struct GuardArgs {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) args: Vec<std::ffi::OsString>,
+}
+
+fn name_and_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_string(), value.to_string())),
+        _ => Err("write NAME=VALUE".to_string()),
+    }
+}
+
+fn name_and_amount(text: &str) -> Result<(String, u64), String> {
+    let (name, value) = name_and_value(text).map_err(|_| "write NAME=AMOUNT, such as running=8".to_string())?;
+    match value.parse() {
+        Ok(amount) if amount > 0 => Ok((name, amount)),
+        _ => Err(format!("`{value}` is not a whole number above 0")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn limits_are_names_and_amounts() {
+        assert_eq!(name_and_amount("running=8"), Ok(("running".into(), 8)));
+        assert!(name_and_amount("running=0").is_err());
+        assert!(name_and_amount("=1").is_err());
+        assert_eq!(name_and_value("a=b=c"), Ok(("a".into(), "b=c".into())));
+    }
+}

@@ -1,0 +1,222 @@
+//! Reads plans and toolbox files and builds the engine from them.
+//! It does not know what is then done with the plan.
+
+use crate::args::{Limits, Source, ToolFiles};
+use crate::diagnostics::Texts;
+use fanout::plan::{ProcessToolbox, READ_BYTES_MAX, read_toolbox};
+use fanout::tools::{GuardCommand, ProcessOptions, Processes, process};
+use fanout::{Catalog, Diagnostic, Engine, Plan, ValidPlan};
+use serde_json::{Map, Value};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The name of toolbox files that are looked for.
+const TOOLBOX_FILE: &str = "fanout.toml";
+
+/// Why nothing can be started.
+pub(crate) enum Refused {
+    /// The command line, or what it names, cannot be used.
+    Usage(String),
+    /// What was read is not valid.
+    Invalid(Vec<Diagnostic>, Texts),
+}
+
+impl From<String> for Refused {
+    fn from(why: String) -> Refused {
+        Refused::Usage(why)
+    }
+}
+
+/// A plan that may run, and the engine to run it.
+pub(crate) struct Loaded {
+    pub(crate) engine: Engine,
+    pub(crate) plan: ValidPlan,
+    pub(crate) texts: Texts,
+}
+
+/// What the command line changes of a plan.
+#[derive(Default)]
+pub(crate) struct Changes {
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) seed: Option<u64>,
+}
+
+/// Reads a plan with its tools and checks everything. Called inside the Tokio runtime that will run it.
+pub(crate) fn load(source: &Source, changes: &Changes) -> Result<Loaded, Refused> {
+    let mut texts = Texts::default();
+    let (name, bytes) = read(&source.plan)?;
+    texts.keep(&name, &bytes);
+    let mut plan = match Plan::read(&name, &bytes) {
+        Ok(plan) => plan,
+        Err(problems) => return Err(Refused::Invalid(problems, texts)),
+    };
+    drop(bytes);
+    if let Some(deadline) = changes.deadline {
+        plan.deadline = Some(deadline);
+    }
+    let beside = if name == STDIN { None } else { Some(source.plan.as_path()) };
+    let mut toolboxes = match toolbox_files(&source.tools, beside).and_then(|files| read_toolboxes(&files, &mut texts)) {
+        Ok(toolboxes) => toolboxes,
+        Err(Refused::Invalid(problems, _)) => return Err(Refused::Invalid(problems, texts)),
+        Err(refused) => return Err(refused),
+    };
+    toolboxes.append(&mut plan.tools.clone());
+    let engine = match engine(toolboxes, &source.limits, changes.seed) {
+        Ok(engine) => engine,
+        Err(problems) => return Err(Refused::Invalid(problems, texts)),
+    };
+    let inputs = inputs(&plan, &source.inputs)?;
+    match engine.validate(plan, inputs) {
+        Ok(plan) => Ok(Loaded { engine, plan, texts }),
+        Err(problems) => Err(Refused::Invalid(problems, texts)),
+    }
+}
+
+/// Reads the tools that are in reach without a plan.
+pub(crate) fn load_tools(files: &ToolFiles) -> Result<(Vec<ProcessToolbox>, Catalog), Refused> {
+    let mut texts = Texts::default();
+    let files = toolbox_files(files, None)?;
+    if files.is_empty() {
+        return Err(Refused::Usage(format!(
+            "there is no {TOOLBOX_FILE} here or above; `fanout init` writes one, `--tools FILE` names another"
+        )));
+    }
+    let toolboxes = match read_toolboxes(&files, &mut texts) {
+        Err(Refused::Invalid(problems, _)) => return Err(Refused::Invalid(problems, texts)),
+        other => other?,
+    };
+    match Catalog::new(toolboxes.iter().map(|toolbox| toolbox.spec.clone())) {
+        Ok(catalog) => Ok((toolboxes, catalog)),
+        Err(problems) => Err(Refused::Invalid(problems, texts)),
+    }
+}
+
+/// An engine with these tools.
+pub(crate) fn engine(
+    toolboxes: Vec<ProcessToolbox>,
+    limits: &Limits,
+    seed: Option<u64>,
+) -> Result<Engine, Vec<Diagnostic>> {
+    let processes = Processes::new(ProcessOptions {
+        spill_dir: spill_dir(),
+        // When this program is killed, a second one of it ends what its tools left behind.
+        guard: std::env::current_exe().ok().map(|program| GuardCommand { program, args: vec!["__guard".to_string()] }),
+        subreaper: true,
+    });
+    let mut builder = Engine::builder();
+    for ProcessToolbox { spec, processes: specs } in toolboxes {
+        builder = builder.toolbox(process::toolbox(spec, specs, &processes));
+    }
+    for (name, amount) in &limits.limits {
+        builder = builder.limit(name, *amount);
+    }
+    if let Some(seed) = seed {
+        builder = builder.seed(seed);
+    }
+    builder.build()
+}
+
+/// Where results too large to be kept in memory go. They are the caller's: the output may name them.
+fn spill_dir() -> PathBuf {
+    std::env::temp_dir().join(format!("fanout-{}", std::process::id()))
+}
+
+/// What standard input is called in messages.
+const STDIN: &str = "<stdin>";
+
+/// The name and the bytes of a plan file; never much more than a plan may have.
+fn read(path: &Path) -> Result<(String, Vec<u8>), Refused> {
+    let limit = u64::try_from(READ_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
+    let mut bytes = Vec::new();
+    if path == Path::new("-") {
+        let read = std::io::stdin().lock().take(limit).read_to_end(&mut bytes);
+        return match read {
+            Ok(_) => Ok((STDIN.to_string(), bytes)),
+            Err(error) => Err(Refused::Usage(format!("cannot read standard input: {error}"))),
+        };
+    }
+    let name = path.display().to_string();
+    match std::fs::File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)) {
+        Ok(_) => Ok((name, bytes)),
+        Err(error) => Err(Refused::Usage(format!("cannot read `{name}`: {error}"))),
+    }
+}
+
+/// The toolbox files that count: those named, else the one beside the plan and the nearest one upward from here.
+fn toolbox_files(files: &ToolFiles, plan: Option<&Path>) -> Result<Vec<PathBuf>, Refused> {
+    if !files.files.is_empty() {
+        return Ok(files.files.clone());
+    }
+    let mut found: Vec<PathBuf> = Vec::new();
+    if let Some(plan) = plan {
+        let beside = plan.with_file_name(TOOLBOX_FILE);
+        found.extend(beside.is_file().then_some(beside));
+    }
+    let here = std::env::current_dir().map_err(|error| format!("the working directory cannot be used: {error}"))?;
+    let mut name = PathBuf::from(TOOLBOX_FILE);
+    for folder in here.ancestors() {
+        if folder.join(TOOLBOX_FILE).is_file() {
+            let same = |other: &PathBuf| other.canonicalize().ok() == folder.join(TOOLBOX_FILE).canonicalize().ok();
+            if !found.iter().any(same) {
+                found.push(name);
+            }
+            break;
+        }
+        name = Path::new("..").join(name);
+    }
+    Ok(found)
+}
+
+fn read_toolboxes(files: &[PathBuf], texts: &mut Texts) -> Result<Vec<ProcessToolbox>, Refused> {
+    let mut toolboxes = Vec::new();
+    let mut problems = Vec::new();
+    for file in files {
+        let (name, bytes) = read(file)?;
+        texts.keep(&name, &bytes);
+        match read_toolbox(&name, &bytes) {
+            Ok(more) => toolboxes.extend(more),
+            Err(more) => problems.extend(more),
+        }
+    }
+    match problems.is_empty() {
+        true => Ok(toolboxes),
+        false => Err(Refused::Invalid(problems, Texts::default())),
+    }
+}
+
+/// The inputs given on the command line, read by the schemas the plan declares for them.
+fn inputs(plan: &Plan, given: &[(String, String)]) -> Result<Map<String, Value>, Refused> {
+    let mut inputs = Map::new();
+    for (name, text) in given {
+        let schema = plan.inputs.get(name).and_then(|input| input.schema.as_ref());
+        if inputs.insert(name.clone(), value(text, schema)).is_some() {
+            return Err(Refused::Usage(format!("--arg {name} is given twice")));
+        }
+    }
+    Ok(inputs)
+}
+
+/// A value from the command line: JSON where it is JSON and the schema allows more than strings, else the text.
+pub(crate) fn value(text: &str, schema: Option<&Value>) -> Value {
+    let is_string = schema.and_then(|schema| schema.get("type")).is_some_and(|of| of == "string");
+    match serde_json::from_str(text) {
+        Ok(value) if !is_string => value,
+        _ => Value::String(text.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn values_are_read_by_their_schema() {
+        assert_eq!(value("42", Some(&json!({"type": "string"}))), json!("42"));
+        assert_eq!(value("42", Some(&json!({"type": "integer"}))), json!(42));
+        assert_eq!(value("plain", Some(&json!({"type": "integer"}))), json!("plain"));
+        assert_eq!(value("[1]", None), json!([1]));
+        assert_eq!(value("", None), json!(""));
+    }
+}

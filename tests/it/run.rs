@@ -1,0 +1,164 @@
+//! `fanout run`: what is on standard output, and the exit codes.
+//! It does not know what is said on the way.
+
+use fanout_tests::Folder;
+use serde_json::json;
+use std::process::Stdio;
+
+const TOOLS: &str = "
+tools:
+  say: {argv: [printf, '%s', '${args.text}'], args: {text: {type: string}}, effects: none}
+  json: {argv: [printf, '%s', '${args.text}'], args: {text: {type: string}}, stdout: json, effects: none}
+  touch: {argv: [touch, '${args.path}'], args: {path: {type: string}}}
+  break: {argv: [sh, -c, 'echo it is broken >&2; exit 3'], effects: none}
+";
+
+fn folder(plan: &str) -> Folder {
+    Folder::with_plan(&format!("name: test\n{TOOLS}\n{plan}"))
+}
+
+#[test]
+fn standard_output_is_the_output_and_nothing_else() {
+    let folder = folder(
+        "calls:
+  - {id: a, tool: json, args: {text: '{\"n\": [1, 2.50]}'}}
+  - {id: b, tool: say, args: {text: 'first is ${a.n[0]}'}}
+output: {all: '${a}', text: '${b}'}",
+    );
+    let ended = folder.fanout(["run", "plan.yaml"]).with_code(0);
+    assert_eq!(ended.json(), json!({"all": {"n": [1, 2.5]}, "text": "first is 1"}));
+    assert_eq!(ended.stdout.lines().count(), 1, "compact on a pipe: {}", ended.stdout);
+    assert!(ended.stderr.contains("critical path"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("2 succeeded"), "{}", ended.stderr);
+}
+
+#[test]
+fn without_an_output_every_result_is_printed() {
+    let folder = folder(
+        "calls:
+  - {id: a, tool: say, args: {text: x}}
+  - {id: b, tool: say, foreach: '${inputs.list}', args: {text: '${item}'}}
+  - {id: c, tool: say, args: {text: never}, when: '1 > 2'}
+inputs: {list: {schema: {type: array}, default: [y, z]}}",
+    );
+    let ended = folder.fanout(["run", "plan.yaml"]).with_code(0);
+    assert_eq!(ended.json(), json!({"a": "x", "b": ["y", "z"], "c": null}));
+}
+
+#[test]
+fn a_string_can_be_printed_raw() {
+    let folder = folder("calls: [{id: a, tool: say, args: {text: \"two\\nlines\"}}]\noutput: '${a}'");
+    assert_eq!(folder.fanout(["run", "--raw", "plan.yaml"]).with_code(0).stdout, "two\nlines\n");
+    assert_eq!(folder.fanout(["run", "plan.yaml"]).with_code(0).stdout, "\"two\\nlines\"\n");
+}
+
+#[test]
+fn a_failed_call_fails_the_run_and_only_what_needs_it() {
+    let folder = folder(
+        "calls:
+  - {id: bad, tool: break}
+  - {id: needs, tool: say, args: {text: '${bad}'}}
+  - {id: other, tool: say, args: {text: fine}}
+  - {id: spare, tool: break, on_failure: {value: instead}}
+output: {needs: '${needs}', other: '${other}', spare: '${spare}'}",
+    );
+    let ended = folder.fanout(["run", "plan.yaml"]).with_code(1);
+    assert_eq!(ended.json(), json!({"needs": null, "other": "fine", "spare": "instead"}));
+    assert!(ended.stderr.contains("it is broken"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("[process_exit]"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_plan_that_is_not_valid_starts_nothing() {
+    let folder = folder("calls:\n  - {id: a, tool: touch, args: {path: made}}\n  - {id: b, tool: tuoch, args: {path: x}}");
+    let ended = folder.fanout(["run", "plan.yaml"]).with_code(3);
+    assert!(ended.stderr.contains("unknown_tool"), "{}", ended.stderr);
+    assert_eq!(ended.stdout, "");
+    assert!(!folder.path("made").exists());
+}
+
+#[test]
+fn wrong_usage_has_a_code_of_its_own() {
+    let folder = folder("calls: [{id: a, tool: say, args: {text: x}}]");
+    folder.fanout(["run", "--no-such-flag", "plan.yaml"]).with_code(2);
+    folder.fanout(["run", "not-there.yaml"]).with_code(2);
+    folder.fanout(["run", "plan.yaml", "--arg", "no value"]).with_code(2);
+    folder.fanout(["run", "plan.yaml", "--limit", "running=0"]).with_code(2);
+    folder.fanout(["run", "plan.yaml", "--deadline", "soon"]).with_code(2);
+    folder.fanout(["run", "plan.yaml", "--report", "no/such/folder.json"]).with_code(2);
+}
+
+#[test]
+fn inputs_are_read_by_their_schema() {
+    let folder = folder(
+        "inputs:
+  text: {schema: {type: string}}
+  number: {schema: {type: integer, minimum: 1}, default: 5}
+  any: {schema: {}, default: null}
+calls: [{id: a, tool: say, args: {text: '${inputs.text}'}}]
+output: {text: '${inputs.text}', number: '${inputs.number}', any: '${inputs.any}'}",
+    );
+    let ended = folder.fanout(["run", "plan.yaml", "--arg", "text=42", "--arg", "number=7", "--arg", "any=[1]"]);
+    assert_eq!(ended.with_code(0).json(), json!({"text": "42", "number": 7, "any": [1]}));
+    let ended = folder.fanout(["run", "plan.yaml", "--arg", "text=x", "--arg", "any=plain words"]);
+    assert_eq!(ended.with_code(0).json(), json!({"text": "x", "number": 5, "any": "plain words"}));
+    folder.fanout(["run", "plan.yaml"]).with_code(3);
+    folder.fanout(["run", "plan.yaml", "--arg", "text=x", "--arg", "number=0"]).with_code(3);
+    folder.fanout(["run", "plan.yaml", "--arg", "text=x", "--arg", "nmber=1"]).with_code(3);
+}
+
+#[test]
+fn a_deadline_cancels() {
+    let folder = Folder::with_plan(
+        "name: slow\ntools: {slow: {argv: [sleep, '600'], effects: none}}\ncalls: [{id: a, tool: slow}]",
+    );
+    let ended = folder.fanout(["run", "plan.yaml", "--deadline", "200ms"]).with_code(4);
+    assert!(ended.stderr.contains("cancelled"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_plan_can_come_from_standard_input() {
+    let folder = Folder::new();
+    let plan = format!("name: piped\n{TOOLS}\ncalls: [{{id: a, tool: say, args: {{text: x}}}}]");
+    let ended = folder.fanout_with_stdin(["run", "-"], plan.as_bytes()).with_code(0);
+    assert_eq!(ended.json(), json!({"a": "x"}));
+}
+
+#[test]
+fn tools_are_found_upward_and_beside_the_plan() {
+    let folder = Folder::new();
+    folder.write("fanout.toml", "[tools.up]\nargv = [\"pwd\"]\neffects = \"none\"\n");
+    folder.write("deep/fanout.toml", "[tools.beside]\nargv = [\"pwd\"]\neffects = \"none\"\n");
+    folder.write("deep/plan.yaml", "name: t\ncalls: [{id: a, tool: up}, {id: b, tool: beside}]");
+    let ended = folder.fanout(["run", "deep/plan.yaml"]).with_code(0);
+    let here = folder.path("").canonicalize().unwrap().display().to_string();
+    // A tool works in the folder of the file that describes it.
+    assert_eq!(ended.json(), json!({"a": here, "b": format!("{here}/deep")}));
+    // Named files stand instead of those found.
+    folder.fanout(["run", "deep/plan.yaml", "--tools", "fanout.toml"]).with_code(3);
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_reason_to_panic() {
+    let folder = folder("calls: [{id: a, tool: say, args: {text: x}}]");
+    let mut child = folder.command(&["run", "plan.yaml"]).stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    drop(child.stderr.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let mut child = folder.command(&["run", "--events", "plan.yaml"]).spawn().unwrap();
+    drop(child.stdout.take());
+    drop(child.stderr.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn what_a_tool_says_cannot_steer_the_terminal() {
+    let folder = Folder::with_plan(
+        "name: \"evil \\e[2J\"
+tools: {evil: {argv: [sh, -c, 'printf \"\\033]0;owned\\007 \\033[2J\" >&2; exit 1'], effects: none}}
+calls: [{id: a, tool: evil}]",
+    );
+    let ended = folder.fanout(["run", "plan.yaml"]);
+    assert!(!ended.stderr.contains('\x1b'), "{:?}", ended.stderr);
+    assert!(!ended.stderr.contains('\x07'), "{:?}", ended.stderr);
+}
