@@ -6,7 +6,9 @@ use crate::handle::{CURRENT, EngineInner, Parent};
 use crate::message::Message;
 use fanout_core::AttemptRef;
 use fanout_plan::{Catalog, ToolId, ToolKind};
-use fanout_tools::{Attempt, AttemptId, ErrorClass, JsonText, Progress, Reached, Tool, ToolError, ToolFuture, ToolResult};
+use fanout_tools::{
+    Attempt, AttemptId, ErrorClass, JsonText, Progress, Reached, Tool, ToolError, ToolFuture, ToolResult,
+};
 use futures_util::FutureExt;
 use hashbrown::HashMap;
 use std::any::Any;
@@ -151,15 +153,15 @@ impl Attempts {
         self.live.remove(&attempt)
     }
 
-    /// Nobody waits for an attempt any more: one that did not heed its abort is dropped.
-    pub(crate) fn give_up(&mut self, attempt: AttemptRef) {
+    /// Nobody waits for an attempt any more: one that did not heed its abort is dropped, and given back.
+    pub(crate) fn give_up(&mut self, attempt: AttemptRef) -> Option<Live> {
         if self.live.is_empty() {
-            return;
+            return None;
         }
-        if let Some(live) = self.live.remove(&attempt) {
-            live.aborted.cancel();
-            live.task.abort();
-        }
+        let live = self.live.remove(&attempt)?;
+        live.aborted.cancel();
+        live.task.abort();
+        Some(live)
     }
 }
 

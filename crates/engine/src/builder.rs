@@ -66,14 +66,25 @@ impl EngineBuilder {
         let mut problems: Vec<Diagnostic> = amounts
             .iter()
             .filter(|(_, amount)| **amount == 0)
-            .map(|(name, _)| problem("limit_zero", format!("the limit `{name}` is 0, so nothing that needs it could ever run"), "leave it out, or make it 1 or more"))
+            .map(|(name, _)| {
+                problem(
+                    "limit_zero",
+                    format!("the limit `{name}` is 0, so nothing that needs it could ever run"),
+                    "leave it out, or make it 1 or more",
+                )
+            })
             .collect();
         let dir = self.base_dir.unwrap_or_else(|| PathBuf::from("."));
         let base_dir = std::fs::canonicalize(&dir).unwrap_or_else(|error| {
-            problems.push(problem("base_dir_missing", format!("the base directory `{}` cannot be used: {error}", dir.display()), "give a directory that exists"));
+            problems.push(problem(
+                "base_dir_missing",
+                format!("the base directory `{}` cannot be used: {error}", dir.display()),
+                "give a directory that exists",
+            ));
             PathBuf::from("/")
         });
-        let (specs, tools): (Vec<_>, Vec<_>) = self.toolboxes.into_iter().map(|toolbox| (toolbox.spec, toolbox.tools)).unzip();
+        let (specs, tools): (Vec<_>, Vec<_>) =
+            self.toolboxes.into_iter().map(|toolbox| (toolbox.spec, toolbox.tools)).unzip();
         let catalog = match Catalog::new(specs.iter().cloned()) {
             Ok(catalog) if problems.is_empty() => Arc::new(catalog),
             Ok(_) => return Err(problems),
@@ -120,5 +131,12 @@ fn random() -> u64 {
 }
 
 fn problem(code: &'static str, message: String, help: &str) -> Diagnostic {
-    Diagnostic { code, severity: Severity::Error, message, place: None, help: Some(help.to_owned()), path: String::new() }
+    Diagnostic {
+        code,
+        severity: Severity::Error,
+        message,
+        place: None,
+        help: Some(help.to_owned()),
+        path: String::new(),
+    }
 }

@@ -115,7 +115,8 @@ impl Search<'_> {
         loop {
             let call = self.refs[node];
             let expanded = call.element.is_none() && self.run.slots[call.call as usize].elements().is_some();
-            let started = self.run.slot(call).and_then(|slot| slot.end.as_ref()).is_some_and(|end| end.started.is_some());
+            let started =
+                self.run.slot(call).and_then(|slot| slot.end.as_ref()).is_some_and(|end| end.started.is_some());
             if started && !expanded {
                 chain.push(self.run.call_id(call));
             }

@@ -11,10 +11,7 @@ use crate::run::{Pending, RunData};
 use crate::tables::Tables;
 use crate::words::{abort_reason, reached};
 use crate::{defaults, resolve, snapshot, translate};
-use fanout_core::{
-    Action, AttemptEnd, AttemptRef, CallEnd, CallRef, Core, Event, FailureClass, RunId,
-    RunSpec, Time,
-};
+use fanout_core::{Action, AttemptEnd, AttemptRef, CallEnd, CallRef, Core, Event, FailureClass, RunId, RunSpec, Time};
 use fanout_plan::{Call, Diagnostic};
 use fanout_tools::{ErrorClass, Tool, ToolResult};
 use hashbrown::HashMap;
@@ -58,7 +55,17 @@ impl Driver {
         }
         let attempts = Attempts::new(tools, &tables.catalog, sender, engine);
         let runs = HashMap::new();
-        Driver { core, tables, runs, attempts, inbox, origin: Instant::now(), now: Time(0), touched: Vec::new(), closing: false }
+        Driver {
+            core,
+            tables,
+            runs,
+            attempts,
+            inbox,
+            origin: Instant::now(),
+            now: Time(0),
+            touched: Vec::new(),
+            closing: false,
+        }
     }
 
     /// Runs until the last engine handle is gone and all runs have ended.
@@ -313,7 +320,7 @@ impl Driver {
             }
             Action::Retry { attempt, due } => self.retry(attempt, due),
             Action::Ask { attempt, until: _ } => {
-                self.attempts.give_up(attempt);
+                self.give_up(attempt);
                 if let Some(run) = self.runs.get_mut(&attempt.call.run)
                     && let Some(slot) = run.slot_mut(attempt.call)
                 {
@@ -340,7 +347,7 @@ impl Driver {
         let call = attempt.call;
         if attempt.attempt > 1 {
             // The one before may have been given up without having ended.
-            self.attempts.give_up(AttemptRef { call, attempt: attempt.attempt - 1 });
+            self.give_up(AttemptRef { call, attempt: attempt.attempt - 1 });
         }
         self.touch(call.run);
         let Some(run) = self.runs.get_mut(&call.run) else { return };
@@ -407,6 +414,15 @@ impl Driver {
         self.handle(Event::Finished { attempt, end });
     }
 
+    /// Nobody waits for this attempt any more, whether or not it has ended.
+    fn give_up(&mut self, attempt: AttemptRef) {
+        let Some(live) = self.attempts.give_up(attempt) else { return };
+        let ran = self.now.since(time_of(self.origin, live.started)).as_nanos();
+        if let Some(slot) = self.runs.get_mut(&attempt.call.run).and_then(|run| run.slot_mut(attempt.call)) {
+            slot.ran_ns = slot.ran_ns.saturating_add(u64::try_from(ran).unwrap_or(u64::MAX));
+        }
+    }
+
     fn retry(&mut self, attempt: AttemptRef, due: Time) {
         let delay_ms = due.since(self.now).as_secs_f64() * 1e3;
         self.emit(attempt.call, |run| {
@@ -424,7 +440,7 @@ impl Driver {
     fn ended(&mut self, end: Box<CallEnd>) {
         let call = end.call;
         self.touch(call.run);
-        self.attempts.give_up(AttemptRef { call, attempt: end.attempts });
+        self.give_up(AttemptRef { call, attempt: end.attempts });
         let Some(run) = self.runs.get_mut(&call.run) else { return };
         ended::record(run, end);
         run.emit(self.now, |run| ended::event(run, call));
@@ -436,6 +452,8 @@ impl Driver {
             RunOutcome::Cancelled
         } else if run.failed {
             RunOutcome::Failed
+        } else if run.call_cancelled {
+            RunOutcome::Cancelled
         } else {
             RunOutcome::Succeeded
         };

@@ -29,6 +29,7 @@ pub(crate) fn record(run: &mut RunData, end: Box<CallEnd>) {
     let value = valid.on_failure_value.clone().filter(|_| matches!(end.outcome, Outcome::Failed | Outcome::InDoubt));
     // What has a value in place of a result does not fail the run.
     run.failed |= is_failure(end.outcome) && value.is_none();
+    run.call_cancelled |= end.outcome == Outcome::Cancelled;
     let Some(slot) = run.slot_mut(call) else { return };
     match end.outcome {
         Outcome::Succeeded => {
@@ -75,7 +76,8 @@ fn count(run: &mut RunData, outcome: Outcome) {
 /// The results of the elements as one JSON list; null where there is none.
 fn list(slot: &Slot) -> JsonText {
     let slots = slot.elements().map_or(&[][..], |elements| &elements.slots);
-    let length = slots.iter().map(|slot| slot.result.as_ref().map_or(4, |result| result.get().len()) + 1).sum::<usize>();
+    let length =
+        slots.iter().map(|slot| slot.result.as_ref().map_or(4, |result| result.get().len()) + 1).sum::<usize>();
     let mut text = String::with_capacity(length + 2);
     text.push('[');
     for (index, slot) in slots.iter().enumerate() {
@@ -95,18 +97,27 @@ fn missing_error(run: &RunData, end: &CallEnd) -> Option<CallError> {
     let (code, message) = match (end.outcome, end.reason) {
         (Outcome::Succeeded, _) => return None,
         (_, Reason::When) => ("when_false", "its `when` was false".to_owned()),
-        (_, Reason::Upstream(call)) => ("upstream_failed", format!("it needs the result of `{}`, which has none", id_of(call))),
+        (_, Reason::Upstream(call)) => {
+            ("upstream_failed", format!("it needs the result of `{}`, which has none", id_of(call)))
+        }
         (_, Reason::Stopped(call)) => {
             ("run_stopped", format!("the plan says `on_failure: stop`, and `{}` did not succeed", id_of(call)))
         }
         (_, Reason::Timeout) => ("timeout", "the attempt lasted longer than its `timeout`".to_owned()),
-        (_, Reason::IdleTimeout) => ("idle_timeout", "the attempt was silent for longer than its `idle_timeout`".to_owned()),
+        (_, Reason::IdleTimeout) => {
+            ("idle_timeout", "the attempt was silent for longer than its `idle_timeout`".to_owned())
+        }
         (_, Reason::Deadline) => ("deadline_passed", "the `deadline` of the run passed".to_owned()),
         (_, Reason::Cancelled) => ("cancelled", "it was cancelled".to_owned()),
-        (_, Reason::Elements(count)) => {
-            ("elements_failed", format!("{count} of its elements have no result; see those that failed, or give `on_failure: {{value: …}}`"))
+        (_, Reason::Elements(count)) => (
+            "elements_failed",
+            format!(
+                "{count} of its elements have no result; see those that failed, or give `on_failure: {{value: …}}`"
+            ),
+        ),
+        (_, Reason::Settled) => {
+            ("in_doubt", "nobody knew whether it took effect, and it was answered as failed".to_owned())
         }
-        (_, Reason::Settled) => ("in_doubt", "nobody knew whether it took effect, and it was answered as failed".to_owned()),
         (Outcome::InDoubt, _) => ("in_doubt", "nobody knows whether it took effect".to_owned()),
         (_, Reason::Tool | Reason::Unresolved) => return None,
     };
@@ -269,6 +280,8 @@ pub(crate) fn cause(
         Cause::Resolve => ("resolve", None, None),
         Cause::Key { holder: on, claim } => ("key", Some(holder(on)), key(claim)),
         Cause::Stop(on) => ("stop", Some(holder(on)), None),
+        // Keys that moved during the run are held by attempts, as against other runs.
+        Cause::OtherRun { holder: on, claim } if on.run == run.id => ("key", Some(holder(on)), key(claim)),
         Cause::OtherRun { holder: on, claim } => ("other_run", Some(holder(on)), key(claim)),
         Cause::Limit(limit) => ("limit", limit_name(run, tables, limit), None),
         Cause::Reserved(on) => ("reserved", Some(holder(on)), None),

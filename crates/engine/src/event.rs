@@ -142,6 +142,6 @@ pub enum RunOutcome {
     Succeeded,
     /// Some call failed or is in doubt.
     Failed,
-    /// It was cancelled, or its deadline passed.
+    /// It was cancelled, or its deadline passed; or a call was cancelled and none failed.
     Cancelled,
 }

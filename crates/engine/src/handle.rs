@@ -119,9 +119,10 @@ impl Engine {
             data: Mutex::new(Stage::Running),
             report: OnceLock::new(),
         });
-        let parent = options.parent.or_else(Parent::current).filter(|parent| {
-            std::ptr::eq(parent.engine.as_ptr(), Arc::as_ptr(&self.inner))
-        });
+        let parent = options
+            .parent
+            .or_else(Parent::current)
+            .filter(|parent| std::ptr::eq(parent.engine.as_ptr(), Arc::as_ptr(&self.inner)));
         let translated = translate::run(&self.inner.tables, run, &plan);
         let handle = RunHandle { inbox: self.inner.inbox.clone(), run, shared: shared.clone() };
         let new = NewRun {

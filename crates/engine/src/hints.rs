@@ -54,10 +54,15 @@ fn hint(tool: &CatalogTool, cost: &Cost) -> String {
         ToolKind::Process => format!(
             "`effects = \"none\"` if it touches nothing, or what it touches, such as `effects = {{ reads = [\"{key}\"] }}`"
         ),
-        ToolKind::Native => format!("`.effects_none()` if it touches nothing, or what it touches, such as `.reads(\"{key}\")`"),
+        ToolKind::Native => {
+            format!("`.effects_none()` if it touches nothing, or what it touches, such as `.reads(\"{key}\")`")
+        }
     };
     let calls = if cost.waits == 1 { "1 call".to_owned() } else { format!("{} calls", cost.waits) };
-    format!("`{name}` does not declare its effects, so {calls} waited {:.1?} to run one by one: declare {write}", cost.total)
+    format!(
+        "`{name}` does not declare its effects, so {calls} waited {:.1?} to run one by one: declare {write}",
+        cost.total
+    )
 }
 
 /// A key that fits the arguments of the tool.

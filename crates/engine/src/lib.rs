@@ -42,8 +42,8 @@ pub use fanout_plan::{
 };
 pub use fanout_tools as tools;
 pub use fanout_tools::{
-    Attempt, AttemptId, Context, ErrorClass, JsonText, Native, NativeTool, Progress, Reached, Tool, ToolError, ToolFuture, ToolOutput,
-    ToolResult, Toolbox, Usage,
+    Attempt, AttemptId, Context, ErrorClass, JsonText, Native, NativeTool, Progress, Reached, Tool, ToolError,
+    ToolFuture, ToolOutput, ToolResult, Toolbox, Usage,
 };
 
 /// The examples of the page about the library, so that they are tested.

@@ -7,7 +7,7 @@ use crate::run::{Elements, Keys, RunData, Slot};
 use crate::tables::Tables;
 use crate::translate;
 use fanout_core::{CallRef, Resolution};
-use fanout_plan::{ArgsView, ELEMENTS_MAX, ReferenceError, first_outside};
+use fanout_plan::{ArgsView, Condition, ELEMENTS_MAX, ReferenceError, first_outside};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -32,9 +32,18 @@ pub(crate) fn resolve(tables: &Tables, run: &mut RunData, call: CallRef, again: 
 fn elements(run: &mut RunData, call: CallRef) -> Result<Resolution, Refused> {
     let valid = run.call(call);
     let Some(foreach) = &valid.foreach else { return Ok(Resolution::Elements(0)) };
-    let list = match foreach.resolve(&run.scope(call)).map_err(refused)? {
+    let scope = run.scope(call);
+    // A `when` about elements is asked for each; another decides about the call, and guards its list.
+    if let Some(when) = valid.when.as_ref().filter(|when| !when.uses_item())
+        && !when.is_true(&scope).map_err(refused)?
+    {
+        return Ok(Resolution::Skip);
+    }
+    let list = match foreach.resolve(&scope).map_err(refused)? {
         Value::Array(list) => list,
-        other => return Err(error("foreach_not_a_list", format!("`foreach` needs a list, and got {}", describe(&other)))),
+        other => {
+            return Err(error("foreach_not_a_list", format!("`foreach` needs a list, and got {}", describe(&other))));
+        }
     };
     if list.len() > ELEMENTS_MAX {
         let message = format!(
@@ -60,7 +69,9 @@ fn elements(run: &mut RunData, call: CallRef) -> Result<Resolution, Refused> {
 fn arguments(tables: &Tables, run: &mut RunData, call: CallRef) -> Result<Resolution, Refused> {
     let valid = run.call(call);
     let scope = run.scope(call);
-    if let Some(when) = &valid.when
+    // Of an element, one that is not about elements was asked before there were any.
+    let asked = |when: &&Condition| call.element.is_none() || when.uses_item();
+    if let Some(when) = valid.when.as_ref().filter(asked)
         && !when.is_true(&scope).map_err(refused)?
     {
         return Ok(Resolution::Skip);

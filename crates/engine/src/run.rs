@@ -32,6 +32,8 @@ pub(crate) struct RunData {
     pub(crate) paused: bool,
     pub(crate) cancelled: bool,
     pub(crate) failed: bool,
+    /// Some call was cancelled, if not the run.
+    pub(crate) call_cancelled: bool,
     pub(crate) counts: Ended,
     pub(crate) events: Option<Pending>,
     /// Whether the driver has it on its list of runs to flush.
@@ -143,6 +145,7 @@ impl RunData {
             paused: false,
             cancelled: false,
             failed: false,
+            call_cancelled: false,
             counts: Ended::default(),
             events: None,
             touched: false,
@@ -211,9 +214,9 @@ impl RunData {
 
     /// The id of a call, with its index where it is an element.
     pub(crate) fn call_id(&self, call: CallRef) -> Arc<str> {
-        let element = call.element.and_then(|element| {
-            self.slots[call.call as usize].elements()?.ids.get(element as usize).cloned()
-        });
+        let element = call
+            .element
+            .and_then(|element| self.slots[call.call as usize].elements()?.ids.get(element as usize).cloned());
         element.unwrap_or_else(|| self.plan.calls[call.call as usize].id.clone())
     }
 

@@ -132,7 +132,8 @@ fn patient(mut calls: Vec<CallSpec>) -> Vec<CallSpec> {
         let address = Arc::as_ptr(&call.settings).addr();
         let patient = made.entry(address).or_insert_with(|| {
             kept.push(call.settings.clone());
-            let settings = Settings { timeout: Duration::MAX, idle_timeout: None, rekey: false, ..(*call.settings).clone() };
+            let settings =
+                Settings { timeout: Duration::MAX, idle_timeout: None, rekey: false, ..(*call.settings).clone() };
             Arc::new(settings)
         });
         call.settings = patient.clone();

@@ -1,10 +1,10 @@
 //! What a run looks like at one moment, for screens (`RunHandle::snapshot`).
 //! It does not know how it is shown.
 
+use crate::defaults::SNAPSHOT_CALLS_MAX;
 use crate::ended;
 use crate::run::RunData;
 use crate::tables::Tables;
-use crate::defaults::SNAPSHOT_CALLS_MAX;
 use fanout_core::{CallState, Core, Time};
 use serde::Serialize;
 use std::borrow::Cow;
@@ -96,7 +96,13 @@ pub(crate) fn take(core: &Core, tables: &Tables, run: &RunData, now: Time) -> Sn
                 if let Some(cause) = view.cause.filter(|_| !expanded) {
                     let (cause, on, key) = ended::cause(run, tables, view.call, slot, cause);
                     let since = now.since(view.since);
-                    snapshot.waiting.push(WaitingCall { id: run.call_id(view.call), cause: cause.into(), on, key, since });
+                    snapshot.waiting.push(WaitingCall {
+                        id: run.call_id(view.call),
+                        cause: cause.into(),
+                        on,
+                        key,
+                        since,
+                    });
                 }
             }
             CallState::Ended => {}

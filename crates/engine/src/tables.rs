@@ -115,10 +115,11 @@ impl Tables {
 
     /// The facts a core begins with.
     pub(crate) fn events(&self) -> impl Iterator<Item = Event> {
-        let limits = self.limits.iter().zip(0..).map(|((_, capacity), id)| Event::LimitSet {
-            limit: LimitId(id),
-            capacity: *capacity,
-        });
+        let limits = self
+            .limits
+            .iter()
+            .zip(0..)
+            .map(|((_, capacity), id)| Event::LimitSet { limit: LimitId(id), capacity: *capacity });
         let rates = self.rates.iter().zip(0..).map(|((_, rate), id)| Event::RateSet {
             rate: RateId(id),
             period: rate.per.checked_div(rate.count.max(1)).unwrap_or(Duration::ZERO),

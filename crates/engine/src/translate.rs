@@ -6,7 +6,9 @@ use crate::defaults;
 use crate::run::Keys;
 use crate::tables::Tables;
 use fanout_core::{CallSpec, Claim, Input, InputKind, Key, LimitId, RunId, Settings};
-use fanout_plan::{ArgsView, Effects, InDoubt, NamedKey, Needs, Priority, RetrySpec, SettingsSpec, ValidCall, ValidPlan};
+use fanout_plan::{
+    ArgsView, Effects, InDoubt, NamedKey, Needs, Priority, RetrySpec, SettingsSpec, ValidCall, ValidPlan,
+};
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 use std::sync::{Arc, LazyLock};

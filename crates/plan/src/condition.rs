@@ -137,6 +137,11 @@ impl Condition {
         &self.0.text
     }
 
+    /// Whether it looks at the element of a `foreach`. One that does not decides about the call as a whole.
+    pub fn uses_item(&self) -> bool {
+        self.0.names.iter().any(|(_, meaning)| matches!(meaning, Name::Item | Name::Index))
+    }
+
     /// Whether the call is to run.
     ///
     /// # Errors

@@ -163,7 +163,8 @@ async fn the_report_as_json() {
           ],
           "output": [1,2],
           "hints": []
-        }"#]].assert_eq(&json.replace(run.id(), "RUN"));
+        }"#]]
+    .assert_eq(&json.replace(run.id(), "RUN"));
     assert!(run.events().next().await.is_none());
     let back: fanout::Report = serde_json::from_str(&json).unwrap_or_else(|wrong| panic!("{wrong}"));
     assert_eq!(back.calls.len(), report.calls.len());

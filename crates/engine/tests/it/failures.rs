@@ -3,8 +3,10 @@
 
 use crate::{check, run, stubs, timeline, valid};
 use expect_test::expect;
-use fanout::{DoubtAnswer, What};
+use fanout::{Attempt, DoubtAnswer, Engine, Native, Tool, ToolError, ToolFuture, Toolbox, What};
 use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
 
 #[tokio::test(start_paused = true)]
 async fn a_failure_skips_what_needs_it_and_nothing_else() {
@@ -18,14 +20,18 @@ calls:
   - {id: e, tool: sleep, args: {value: "${d.n}"}}
   - {id: f, tool: panics}
 "#;
-    check(plan, expect![[r#"
+    check(
+        plan,
+        expect![[r#"
         a      0..0 failed tool_failed: it is broken
         b      -..0 skipped upstream_failed: it needs the result of `a`, which has none
         c      0..5 succeeded 1
         d      0..0 failed {"n":4} tool_failed: it is broken
         e      0..0 succeeded 4
         f      0..0 failed tool_panicked: the tool panicked: what a pity; this is a fault in the tool
-        failed 5 of 5: c"#]]).await;
+        failed 5 of 5: c"#]],
+    )
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -37,11 +43,15 @@ calls:
   - {id: e, tool: sleep, args: {value: "${d}"}}
 output: "${d}"
 "#;
-    check(plan, expect![[r#"
+    check(
+        plan,
+        expect![[r#"
         d      0..0 failed 4 tool_failed: it is broken
         e      0..0 succeeded 4
         succeeded 0 of 0: d e
-        output 4"#]]).await;
+        output 4"#]],
+    )
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -67,9 +77,13 @@ name: after
 calls:
   - {id: a, tool: flaky, args: {times: 1, retry_after_ms: 5000}}
 "#;
-    check(plan, expect![[r#"
+    check(
+        plan,
+        expect![[r#"
         a      0..5000 succeeded x2 "at last" [backoff 5000]
-        succeeded 5000 of 0: a"#]]).await;
+        succeeded 5000 of 0: a"#]],
+    )
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -86,7 +100,7 @@ calls:
         a      0..1000 failed timeout: the attempt lasted longer than its `timeout`
         b      0..350 failed idle_timeout: the attempt was silent for longer than its `idle_timeout`
         c      0..2000 indoubt timeout: the attempt lasted longer than its `timeout`; nobody knows whether it took effect
-        d      2000..2010 succeeded 0 [key c db:x 2000]
+        d      2000..2010 succeeded after doubt 0 [key c db:x 2000]
         failed 2010 of 3360: c d"#]]).await;
 }
 
@@ -99,10 +113,14 @@ calls:
   - {id: a, tool: sleep, args: {ms: 60000}}
   - {id: b, tool: sleep, args: {value: "${a}"}}
 "#;
-    check(plan, expect![[r#"
+    check(
+        plan,
+        expect![[r#"
         a      0..1000 cancelled deadline_passed: the `deadline` of the run passed
         b      -..1000 cancelled deadline_passed: the `deadline` of the run passed [input a 1000]
-        cancelled 1000 of 1000: a"#]]).await;
+        cancelled 1000 of 1000: a"#]],
+    )
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -117,13 +135,17 @@ calls:
   - {id: d, tool: broken}
   - {id: e, tool: add, args: {key: z}}
 "#;
-    check(plan, expect![[r#"
+    check(
+        plan,
+        expect![[r#"
         a      0..50 succeeded 1
         b      0..10 succeeded 0
         c      50..60 succeeded 1 [key b db:y 10] [stop a 40]
         d      0..0 failed tool_failed: it is broken
         e      -..0 skipped run_stopped: the plan says `on_failure: stop`, and `d` did not succeed
-        failed 60 of 70: a c"#]]).await;
+        failed 60 of 70: a c"#]],
+    )
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -148,4 +170,40 @@ calls:
         b      0..1000 succeeded {"sure":true}
         c      1000..1000 succeeded {"sure":true} [input b 1000]
         failed 2101 of 3000: a"#]].assert_eq(&timeline(&*run.report().await));
+}
+
+/// A writing tool that does not heed its abort for a minute.
+fn stubborn(store: &stubs::Store) -> fanout::Engine {
+    struct Stubborn;
+    impl Tool for Stubborn {
+        fn call(&self, _: Attempt) -> ToolFuture {
+            Box::pin(async {
+                tokio::time::sleep(Duration::from_secs(60)).await;
+                Err(ToolError::permanent("too late"))
+            })
+        }
+    }
+    let mut described = Native::new("");
+    described
+        .add("stubborn", "Does not stop.", |_: ()| async { Ok(()) })
+        .writes("db:x")
+        .timeout(Duration::from_secs(1));
+    let mut toolbox: Toolbox = described.into();
+    toolbox.tools = vec![Arc::new(Stubborn)];
+    stubs::build(Engine::builder().toolbox(toolbox).toolbox(stubs::toolbox(store)))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tool_that_does_not_heed_its_abort_is_given_up_after_a_grace_and_keeps_its_keys_so_long() {
+    let plan = r#"
+name: stubborn
+calls:
+  - {id: a, tool: stubborn}
+  - {id: b, tool: get, args: {key: x}}
+"#;
+    let report = run(&stubborn(&stubs::Store::default()), plan).await;
+    expect![[r#"
+        a      0..31000 indoubt timeout: the attempt lasted longer than its `timeout`; nobody knows whether it took effect
+        b      31000..31010 succeeded after doubt 0 [key a db:x 31000]
+        failed 31010 of 31010: a b"#]].assert_eq(&timeline(&report));
 }

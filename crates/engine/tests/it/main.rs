@@ -2,6 +2,7 @@
 //! It does not know how the engine does it.
 mod events;
 mod failures;
+mod files;
 mod runs;
 mod serial;
 mod stubs;
@@ -35,6 +36,9 @@ fn timeline(report: &Report) -> String {
         let start = call.started_ms.map_or("-".to_owned(), |at| format!("{at:.0}"));
         let outcome = format!("{:?}", call.outcome).to_lowercase();
         let _ = write!(text, "{:<6} {start}..{:.0} {outcome}", call.id, call.ended_ms);
+        if call.after_doubt {
+            text.push_str(" after doubt");
+        }
         if call.attempts > 1 {
             let _ = write!(text, " x{}", call.attempts);
         }
@@ -52,7 +56,8 @@ fn timeline(report: &Report) -> String {
         text.push('\n');
     }
     let outcome = format!("{:?}", report.outcome).to_lowercase();
-    let _ = write!(text, "{outcome} {:.0} of {:.0}: {}", report.wall_ms, report.calls_ms, report.critical_path.join(" "));
+    let _ =
+        write!(text, "{outcome} {:.0} of {:.0}: {}", report.wall_ms, report.calls_ms, report.critical_path.join(" "));
     if let Some(output) = &report.output {
         let _ = write!(text, "\noutput {output}");
     }

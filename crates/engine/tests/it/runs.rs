@@ -31,13 +31,22 @@ async fn started(run: &RunHandle) {
 #[tokio::test(start_paused = true)]
 async fn drain_lets_what_runs_end_and_kill_does_not() {
     let engine = stubs::engine();
-    for (how, expect) in [(Cancel::Drain, expect![[r#"
+    for (how, expect) in [
+        (
+            Cancel::Drain,
+            expect![[r#"
         a      0..1000 succeeded null
         b      -..0 cancelled cancelled: it was cancelled
-        cancelled 1000 of 1000: a"#]]), (Cancel::Kill, expect![[r#"
+        cancelled 1000 of 1000: a"#]],
+        ),
+        (
+            Cancel::Kill,
+            expect![[r#"
         a      0..0 cancelled cancelled: it was cancelled
         b      -..0 cancelled cancelled: it was cancelled
-        cancelled 0 of 0: "#]])] {
+        cancelled 0 of 0: "#]],
+        ),
+    ] {
         let run = engine.run(valid(&engine, LONG));
         started(&run).await;
         run.cancel(how);
@@ -55,7 +64,8 @@ async fn one_call_can_be_cancelled() {
     expect![[r#"
         a      0..1000 succeeded null
         b      -..0 cancelled cancelled: it was cancelled
-        succeeded 1000 of 1000: a"#]].assert_eq(&timeline(&*run.report().await));
+        cancelled 1000 of 1000: a"#]]
+    .assert_eq(&timeline(&*run.report().await));
 }
 
 #[tokio::test(start_paused = true)]
@@ -73,7 +83,8 @@ async fn a_paused_run_starts_nothing_until_resumed() {
     expect![[r#"
         a      0..1000 succeeded null
         b      5000..6000 succeeded null [pause 5000]
-        succeeded 6000 of 2000: b"#]].assert_eq(&timeline(&*run.report().await));
+        succeeded 6000 of 2000: b"#]]
+    .assert_eq(&timeline(&*run.report().await));
     assert!(run.snapshot().await.is_none());
 }
 
@@ -91,7 +102,8 @@ async fn calls_can_be_added_to_an_open_run() {
     expect![[r#"
         a      0..10 succeeded 5
         b      10..17 succeeded 5 [input a 10]
-        succeeded 17 of 17: a b"#]].assert_eq(&timeline(&*run.report().await));
+        succeeded 17 of 17: a b"#]]
+    .assert_eq(&timeline(&*run.report().await));
     let late = run.add_calls(vec![Call::new("c", "sleep")]).await;
     assert_eq!(late.err().map(|problems| problems[0].code), Some("run_ended"));
 }
@@ -99,7 +111,8 @@ async fn calls_can_be_added_to_an_open_run() {
 #[tokio::test(start_paused = true)]
 async fn an_empty_run_ends_at_once() {
     let engine = stubs::engine();
-    let valid = engine.validate(Plan::new("empty"), serde_json::Map::new()).unwrap_or_else(|wrong| panic!("{wrong:#?}"));
+    let valid =
+        engine.validate(Plan::new("empty"), serde_json::Map::new()).unwrap_or_else(|wrong| panic!("{wrong:#?}"));
     assert_eq!(engine.run(valid).report().await.outcome, RunOutcome::Succeeded);
 }
 

@@ -19,13 +19,17 @@ calls:
   - {id: d, tool: add, args: {key: x}}
   - {id: e, tool: add, args: {key: y}}
 "#;
-    check(plan, expect![[r#"
+    check(
+        plan,
+        expect![[r#"
         a      0..30 succeeded 1
         b      30..40 succeeded 1 [key a db:x 30]
         c      30..50 succeeded 1 [key a db:x 30]
         d      50..60 succeeded 2 [key a db:x 30] [key b db:x 20]
         e      0..10 succeeded 1
-        succeeded 60 of 80: a b d"#]]).await;
+        succeeded 60 of 80: a b d"#]],
+    )
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -38,12 +42,16 @@ calls:
   - {id: b, tool: get, args: {key: y}}
   - {id: c, tool: get, args: {key: x}}
 "#;
-    check(plan, expect![[r#"
+    check(
+        plan,
+        expect![[r#"
         k      0..20 succeeded "x"
         a      20..30 succeeded 1 [input k 20]
         b      20..30 succeeded 0 [key a db:y 20]
         c      30..40 succeeded 1 [key a db:x 30]
-        succeeded 40 of 50: k a c"#]]).await;
+        succeeded 40 of 50: k a c"#]],
+    )
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -74,12 +82,16 @@ calls:
   - {id: c, tool: sleep, args: {ms: 10}}
   - {id: d, tool: sleep, args: {ms: 10}, priority: high}
 "#;
-    check(plan, expect![[r#"
+    check(
+        plan,
+        expect![[r#"
         a      0..10 succeeded null
         b      10..20 succeeded null [limit plan running 10]
         c      10..20 succeeded null [limit plan running 10]
         d      0..10 succeeded null
-        succeeded 20 of 40: d"#]]).await;
+        succeeded 20 of 40: d"#]],
+    )
+    .await;
 }
 
 fn edits(tool: &str) -> Plan {
@@ -131,8 +143,10 @@ calls:
     let schedule = engine.schedule(&valid(&engine, plan));
     let mut text = String::new();
     for call in &schedule.calls {
-        let keys: Vec<_> = call.keys.iter().map(|key| format!("{}{}", if key.write { "!" } else { "" }, key.key)).collect();
-        let waits: Vec<_> = call.waits_for.iter().map(|wait| format!("{} {}", wait.cause, wait.on.as_deref().unwrap_or(""))).collect();
+        let keys: Vec<_> =
+            call.keys.iter().map(|key| format!("{}{}", if key.write { "!" } else { "" }, key.key)).collect();
+        let waits: Vec<_> =
+            call.waits_for.iter().map(|wait| format!("{} {}", wait.cause, wait.on.as_deref().unwrap_or(""))).collect();
         text += &format!("{} {:?}..{:?} {keys:?} {waits:?}\n", call.id, call.start, call.end);
     }
     assert_eq!(schedule.makespan, Duration::from_secs(5));
@@ -146,7 +160,8 @@ calls:
         c[1] 0ns..1s [] []
         d 4s..5s [] ["input k", "after b"]
         d[*] 4s..5s [] []
-        5s k a b d[*]"#]].assert_eq(&text);
+        5s k a b d[*]"#]]
+    .assert_eq(&text);
 }
 
 #[tokio::test(start_paused = true)]
@@ -156,7 +171,11 @@ async fn a_run_inside_a_call_borrows_its_slot_and_keys() {
     outer
         .add("nested", "Runs a plan inside.", |_: ()| async {
             let engine = Engine::current().ok_or("no engine")?;
-            let report = run(&engine, "name: inner\ncalls:\n  - {id: x, tool: add, args: {key: k}}\n  - {id: y, tool: get, args: {key: k}}\n").await;
+            let report = run(
+                &engine,
+                "name: inner\ncalls:\n  - {id: x, tool: add, args: {key: k}}\n  - {id: y, tool: get, args: {key: k}}\n",
+            )
+            .await;
             Ok(timeline(&report))
         })
         .writes("db:k");

@@ -1,7 +1,7 @@
 //! References, expressions, lists of calls: what values calls see.
 //! It does not know keys and limits.
 
-use crate::check;
+use crate::{check, run, stubs};
 use expect_test::expect;
 
 #[tokio::test(start_paused = true)]
@@ -35,11 +35,15 @@ calls:
   - {id: b, tool: sleep, args: {ms: "${a}"}}
   - {id: c, tool: sleep, args: {value: "${b}"}}
 "#;
-    check(plan, expect![[r#"
+    check(
+        plan,
+        expect![[r#"
         a      0..0 succeeded "soon"
         b      -..0 failed arguments_invalid: ms: "soon" is not of type "integer"
         c      -..0 skipped upstream_failed: it needs the result of `b`, which has none
-        failed 0 of 0: a"#]]).await;
+        failed 0 of 0: a"#]],
+    )
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -53,7 +57,9 @@ calls:
   - {id: none, tool: sleep, foreach: [], args: {}}
   - {id: bad, tool: sleep, foreach: "${ns[0]}", args: {value: "${item}"}}
 "#;
-    check(plan, expect![[r#"
+    check(
+        plan,
+        expect![[r#"
         ns     0..0 succeeded [30,10,20]
         xs     -..30 succeeded ["0:30",null,"2:20"] [elements 30]
         xs[0]  0..30 succeeded "0:30"
@@ -62,7 +68,9 @@ calls:
         all    30..30 succeeded ["0:30",null,"2:20"] [input xs 30]
         none   -..0 succeeded []
         bad    -..0 failed foreach_not_a_list: `foreach` needs a list, and got the number 30
-        failed 30 of 50: ns xs[0]"#]]).await;
+        failed 30 of 50: ns xs[0]"#]],
+    )
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -77,13 +85,49 @@ calls:
   - {id: d, tool: sleep, args: {value: 1}, after: [b], when: "outcome('b') == 'skipped' and not inputs.go"}
   - {id: e, tool: sleep, args: {}, when: "a.b.c"}
 "#;
-    check(plan, expect![[r#"
+    check(
+        plan,
+        expect![[r#"
         a      0..0 succeeded 3
         b      -..0 skipped when_false: its `when` was false
         c      -..0 skipped upstream_failed: it needs the result of `b`, which has none
         d      0..0 succeeded 1
         e      -..0 failed condition_failed: `when: a.b.c`: undefined value
-        failed 0 of 0: a"#]]).await;
+        failed 0 of 0: a"#]],
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_when_that_is_not_about_elements_decides_about_the_list() {
+    let plan = r#"
+name: guards
+calls:
+  - {id: a, tool: sleep, args: {value: {ok: false}}}
+  - {id: xs, tool: sleep, foreach: "${a.items}", args: {value: "${item}"}, when: "a.ok"}
+  - {id: z, tool: sleep, args: {value: "${xs}"}}
+"#;
+    check(
+        plan,
+        expect![[r#"
+        a      0..0 succeeded {"ok":false}
+        xs     -..0 skipped when_false: its `when` was false
+        z      -..0 skipped upstream_failed: it needs the result of `xs`, which has none
+        succeeded 0 of 0: a"#]],
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn too_many_elements_are_refused_whole() {
+    let mut tools = fanout::Native::new("");
+    tools.add("many", "Gives a long list.", |_: ()| async { Ok(vec![0; 10_001]) }).effects_none();
+    let builder = fanout::Engine::builder().toolbox(tools.into()).toolbox(stubs::toolbox(&stubs::Store::default()));
+    let plan = "name: many\ncalls:\n  - {id: a, tool: many}\n  - {id: b, tool: sleep, foreach: \"${a}\", args: {}}\n";
+    let report = run(&stubs::build(builder), plan).await;
+    let error = report.calls[1].error.as_ref().map(|error| format!("{}: {}", error.code, error.message));
+    expect!["too_many_elements: `foreach` over 10001 elements; at most 10000 are allowed: take a slice, or group them"]
+        .assert_eq(&error.unwrap_or_default());
 }
 
 #[tokio::test(start_paused = true)]
