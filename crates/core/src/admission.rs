@@ -37,6 +37,8 @@ enum Place {
     Idle,
     Candidate(ClassKey),
     Parked { gate: GateId, amount: u64, key: ClassKey },
+    /// Being tried: whoever tries it puts it somewhere afterwards.
+    Tried,
     Paused,
 }
 
@@ -248,7 +250,7 @@ impl Core {
     /// Takes a class out of wherever it is.
     fn unplace(&mut self, class: u32) {
         match self.class(class).place {
-            Place::Idle | Place::Paused => {}
+            Place::Idle | Place::Tried | Place::Paused => {}
             Place::Candidate(key) => {
                 self.admission.candidates.remove(&(key, class));
             }
@@ -260,7 +262,7 @@ impl Core {
     /// Puts a class where it belongs after its queue changed: a parked one stays parked under its new key.
     fn place_class(&mut self, class: u32) {
         let old = self.class(class).place;
-        if old == Place::Paused {
+        if matches!(old, Place::Paused | Place::Tried) {
             return;
         }
         let new = match (self.class_key(class), old) {
@@ -277,7 +279,7 @@ impl Core {
 
     fn put(&mut self, class: u32, place: Place) {
         match place {
-            Place::Idle | Place::Paused => {}
+            Place::Idle | Place::Tried | Place::Paused => {}
             Place::Candidate(key) => {
                 self.admission.candidates.insert((key, class));
             }
@@ -297,33 +299,44 @@ impl Core {
         }
     }
 
-    /// Starts the best call of a class that was just taken from the candidates, or parks what does not fit.
+    /// Starts calls of a class that was just taken from the candidates, as long as it is the best; what does not fit
+    /// is parked.
     fn try_class(&mut self, class: u32) {
-        self.class_mut(class).place = Place::Idle;
-        let Some(&(_, slot)) = self.class(class).queue.first() else { return };
-        match self.misfit(slot) {
-            None => self.start(slot),
-            Some(Misfit::Gate { gate, amount, reserved }) => {
-                let key = self.class_key(class).expect("a class with a call");
-                let cause = match self.admission.reserved {
-                    Some(by) if reserved => Cause::Reserved(self.call_ref(by)),
-                    _ => gate.cause(),
-                };
-                self.class_mut(class).cause = Some(cause);
-                self.put(class, Place::Parked { gate, amount, key });
-                if reserved {
-                    self.admission.kept_classes.insert(class);
-                } else if let GateId::Rate(rate) = gate {
-                    self.timers.set_rare(self.gates.rate_opens(rate), TimerId::Rate(rate));
+        self.class_mut(class).place = Place::Tried;
+        while let Some(&(_, slot)) = self.class(class).queue.first() {
+            match self.misfit(slot) {
+                None => self.start(slot),
+                Some(Misfit::Gate { gate, amount, reserved }) => return self.park(class, gate, amount, reserved),
+                Some(Misfit::Hold(block)) => self.wait_for_hold(slot, block),
+                Some(Misfit::ReservedKey(by)) => {
+                    self.admission.kept_calls.push(slot);
+                    self.keep(slot, Kept::Reserved { by: self.call_ref(by) });
                 }
             }
-            Some(Misfit::Hold(block)) => {
-                self.wait_for_hold(slot, block);
+            self.age();
+            self.wake_holds();
+            self.wake_gates();
+            let Some(key) = self.class_key(class) else { break };
+            let best = self.admission.candidates.first().is_none_or(|first| key <= first.0);
+            if !best || !self.admission.aged.is_empty() {
+                return self.put(class, Place::Candidate(key));
             }
-            Some(Misfit::ReservedKey(by)) => {
-                self.admission.kept_calls.push(slot);
-                self.keep(slot, Kept::Reserved { by: self.call_ref(by) });
-            }
+        }
+        self.class_mut(class).place = Place::Idle;
+    }
+
+    fn park(&mut self, class: u32, gate: GateId, amount: u64, reserved: bool) {
+        let key = self.class_key(class).expect("a class with a call");
+        let cause = match self.admission.reserved {
+            Some(by) if reserved => Cause::Reserved(self.call_ref(by)),
+            _ => gate.cause(),
+        };
+        self.class_mut(class).cause = Some(cause);
+        self.put(class, Place::Parked { gate, amount, key });
+        if reserved {
+            self.admission.kept_classes.insert(class);
+        } else if let GateId::Rate(rate) = gate {
+            self.timers.set_rare(self.gates.rate_opens(rate), TimerId::Rate(rate));
         }
     }
 

@@ -5,7 +5,8 @@ use crate::fault::{Fault, Planted};
 use crate::policy::ClassKey;
 use crate::types::{Cause, LimitId, RateId, Time};
 use hashbrown::HashMap;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::ops::Bound::{Excluded, Unbounded};
 use std::time::Duration;
 
 /// Something that lets calls through one by one.
@@ -26,7 +27,22 @@ impl GateId {
 
 /// Classes that wait at a gate, by the amount they wait for.
 #[derive(Debug, Default)]
-struct Parked(BTreeMap<u64, BTreeSet<(ClassKey, u32)>>);
+struct Parked(BTreeSet<(u64, ClassKey, u32)>);
+
+impl Parked {
+    /// The best that waits for no more than `room`: one look per amount.
+    fn best(&self, room: u64) -> Option<(ClassKey, u32)> {
+        let mut best: Option<(ClassKey, u32)> = None;
+        let mut next = self.0.first();
+        while let Some(&(amount, key, class)) = next
+            && amount <= room
+        {
+            best = Some(best.map_or((key, class), |b| b.min((key, class))));
+            next = self.0.range((Excluded((amount, ClassKey::LAST, u32::MAX)), Unbounded)).next();
+        }
+        best
+    }
+}
 
 #[derive(Debug, Default)]
 struct Limit {
@@ -91,8 +107,7 @@ impl Gates {
 
     /// All classes that wait for a limit.
     pub(crate) fn parked_at(&self, id: LimitId) -> Vec<u32> {
-        let sets = self.limits.get(&id).into_iter().flat_map(|limit| limit.parked.0.values());
-        sets.flatten().map(|x| x.1).collect()
+        self.limits.get(&id).into_iter().flat_map(|limit| &limit.parked.0).map(|x| x.2).collect()
     }
 
     pub(crate) fn take(&mut self, id: LimitId, amount: u64) {
@@ -127,18 +142,13 @@ impl Gates {
     /// The class waits at the gate for this amount.
     pub(crate) fn park(&mut self, gate: GateId, amount: u64, key: ClassKey, class: u32) {
         if let Some(parked) = self.parked(gate) {
-            parked.0.entry(amount).or_default().insert((key, class));
+            parked.0.insert((amount, key, class));
         }
     }
 
     pub(crate) fn unpark(&mut self, gate: GateId, amount: u64, key: ClassKey, class: u32) {
-        if let Some(parked) = self.parked(gate)
-            && let Some(set) = parked.0.get_mut(&amount)
-        {
-            set.remove(&(key, class));
-            if set.is_empty() {
-                parked.0.remove(&amount);
-            }
+        if let Some(parked) = self.parked(gate) {
+            parked.0.remove(&(amount, key, class));
         }
     }
 
@@ -151,7 +161,7 @@ impl Gates {
             }
             GateId::Rate(id) => (&self.rates.get(&id)?.parked, u64::from(self.rate_opens(id) <= now)),
         };
-        parked.0.range(..=room).filter_map(|(_, set)| set.first().copied()).min()
+        parked.best(room)
     }
 
     pub(crate) fn is_waited_for(&mut self, gate: GateId) -> bool {

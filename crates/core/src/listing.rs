@@ -191,9 +191,9 @@ impl Core {
 
     /// Makes the edges to a new call from its inputs, and passes its rank on to earlier calls.
     fn connect(&mut self, run: u32, base: u32, slot: u32) {
-        let inputs = self.call(slot).inputs.clone();
         let mut earlier = false;
-        for input in &inputs {
+        for i in 0..self.call(slot).inputs.len() {
+            let input = self.call(slot).inputs[i];
             let Some(&from) = self.run_at(run).listed.get(input.call as usize) else { continue };
             earlier |= input.call < base;
             if self.call(from).state == State::Ended {

@@ -158,3 +158,12 @@ pub struct ClassKey {
     /// The run, so that no two keys are equal.
     pub run: u32,
 }
+
+impl ClassKey {
+    /// After every key.
+    pub const LAST: ClassKey = ClassKey {
+        service: u64::MAX,
+        rank: Rank { unpriority: u8::MAX, unpath: u64::MAX, order: u64::MAX },
+        run: u32::MAX,
+    };
+}
