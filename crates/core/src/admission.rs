@@ -108,7 +108,10 @@ impl Core {
         let run = self.run_at(call.run);
         match call.state {
             State::Ready { kept: Kept::Hold { block, holder, .. } } => {
-                Some(Cause::OtherRun { holder, claim: block.claim })
+                // Whoever was found first may have ended since, with others still in the way.
+                let now = self.held_against(slot).map(|now| (self.call_ref(now.holder), now.claim));
+                let (holder, claim) = now.unwrap_or((holder, block.claim));
+                Some(Cause::OtherRun { holder, claim })
             }
             State::Ready { kept: Kept::Reserved { by } } => Some(Cause::Reserved(by)),
             _ if run.paused => Some(Cause::Pause),
