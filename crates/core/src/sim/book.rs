@@ -514,10 +514,19 @@ impl Book<'_> {
             }
             Action::Start { attempt, .. } => self.started(*attempt),
             Action::Abort { attempt, reason } => {
+                // A driver that comes late finds orders from when they were due.
+                let settings = &self.plan(attempt.call).settings;
+                let deadline = self.runs[attempt.call.run.0 as usize].deadline;
                 let now = self.now;
                 if let Some(call) = self.find_mut(attempt.call) {
-                    let at = call.aborted.map_or(now, |a| a.0);
-                    call.aborted = Some((at, *reason));
+                    let due = match reason {
+                        AbortReason::Timeout => Some(call.attempt_started.after(settings.timeout)),
+                        AbortReason::IdleTimeout => settings.idle_timeout.map(|t| call.silent_since.after(t)),
+                        AbortReason::Deadline => deadline,
+                        AbortReason::Stopped | AbortReason::Cancelled => None,
+                    };
+                    let due = due.map_or(now, |d| d.min(now)).max(call.attempt_started);
+                    call.aborted = Some((due, *reason));
                 }
             }
             Action::Retry { attempt, due } => self.between(attempt.call, Stage::Backoff(*due)),
