@@ -11,6 +11,7 @@ use std::any::{Any, TypeId};
 use std::future::Future;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use tokio_util::sync::CancellationToken;
 
@@ -119,27 +120,41 @@ where
     let mine = aborted.child_token();
     let _ends = mine.clone().drop_guard();
     let context = Context { id, aborted: mine, progress };
-    let mut thread = AbortOnDrop(tokio::task::spawn_blocking(move || {
+    let place = Place::default();
+    let thread = place.clone();
+    let mut end = tokio::task::spawn_blocking(move || {
+        if !thread.take() {
+            return Err(ToolError::aborted(Reached::No));
+        }
         catch_unwind(AssertUnwindSafe(|| output(&function(context, args)?))).unwrap_or_else(|p| Err(panicked(&*p)))
-    }));
+    });
     let end = tokio::select! {
         biased;
-        end = &mut thread.0 => end,
+        end = &mut end => end,
         () = aborted.cancelled() => {
-            // Takes it back if no thread has begun with it; otherwise its end is awaited.
-            thread.0.abort();
-            (&mut thread.0).await
+            if place.take() {
+                return Err(ToolError::aborted(Reached::No));
+            }
+            end.await
         }
     };
-    end.unwrap_or_else(|_taken_back| Err(ToolError::aborted(Reached::No)))
+    // Only a runtime that shuts down takes a blocking function back.
+    end.unwrap_or_else(|_cancelled| Err(ToolError::aborted(Reached::Unknown)))
 }
 
-/// A blocking function that nobody waits for any more must not start.
-struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
+/// Who has it first, a thread or the end of the attempt: a function that nobody waits for must not begin.
+#[derive(Clone, Default)]
+struct Place(Arc<AtomicBool>);
 
-impl<T> Drop for AbortOnDrop<T> {
+impl Place {
+    fn take(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
+}
+
+impl Drop for Place {
     fn drop(&mut self) {
-        self.0.abort();
+        self.take();
     }
 }
 

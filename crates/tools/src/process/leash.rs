@@ -1,7 +1,7 @@
 //! A started program on its leash: it, its group and all it forked end before, or with, the leash.
 //! It does not know what the program is for or what it prints.
 
-use super::scan::{bearers, end_all};
+use super::scan::{bearers, end_all, strays};
 use super::{Processes, SWEEP_BOUND, lock};
 use crate::tool::{AttemptId, Usage};
 use rustix::io::Errno;
@@ -92,6 +92,12 @@ impl Leash {
                 _ => return,
             }
         }
+    }
+
+    /// What it started that bears no mark, to be killed after it.
+    pub(super) async fn strays(&self) -> Vec<OwnedFd> {
+        let mark = self.entry.processes.mark(&self.entry.id);
+        tokio::task::spawn_blocking(move || strays(&mark)).await.unwrap_or_default()
     }
 
     /// Resolves when the process has ended and nothing of the attempt is left.

@@ -2,13 +2,16 @@
 //! It does not know engines or attempts: a mark is a set of environment entries.
 
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, kill_process, pidfd_open, pidfd_send_signal};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 /// The environment is read up to here; the kernel allows at most 6 MiB by default.
 const ENVIRON_BYTES_MAX: u64 = 8 << 20;
+/// More unmarked descendants than this are not held; descriptors are few.
+const STRAYS_MAX: usize = 256;
 /// The entry that a guard bears: it must outlive the tree it is in.
 pub(crate) const GUARD_ENTRY: &str = "FANOUT_GUARD";
 
@@ -59,37 +62,45 @@ impl Environ {
 
 /// All live processes that bear the mark, and their descendants, guards excepted.
 pub(crate) fn bearers(mark: &Mark) -> Vec<i32> {
-    let mut found = Vec::new();
+    let (mut all, unmarked) = family(mark);
+    all.extend(unmarked);
+    all
+}
+
+/// Descendants of bearers that bear no mark themselves, held so that their numbers cannot come to mean others. They
+/// are found only while their parents live, so they are asked for before those are killed.
+pub(crate) fn strays(mark: &Mark) -> Vec<OwnedFd> {
+    let (_, unmarked) = family(mark);
+    let pids = unmarked.into_iter().take(STRAYS_MAX).filter_map(Pid::from_raw);
+    pids.filter_map(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()).collect()
+}
+
+/// The live processes that bear the mark, and those below them that don't.
+fn family(mark: &Mark) -> (Vec<i32>, Vec<i32>) {
+    let mut marked = HashSet::new();
     let mut parent_of = HashMap::new();
-    let mut guards = Vec::new();
     for_each(|pid, environ| {
         if environ.get(GUARD_ENTRY).is_some() {
-            guards.push(pid);
         } else if mark.is_borne_by(environ) {
-            found.push(pid);
+            marked.insert(pid);
         } else if let Some(parent) = live_parent(pid) {
             parent_of.insert(pid, parent);
         }
     });
-    if found.is_empty() {
-        return found;
-    }
     // What a bearer started with another environment belongs to it as long as it is below it.
-    let me = getpid().as_raw_nonzero().get();
-    loop {
+    let mut below: HashSet<i32> = HashSet::new();
+    while !marked.is_empty() {
         let more: Vec<i32> = parent_of
             .iter()
-            .filter(|(pid, parent)| **pid != me && found.contains(parent) && !guards.contains(pid))
+            .filter(|(pid, parent)| !below.contains(pid) && (marked.contains(parent) || below.contains(parent)))
             .map(|(pid, _)| *pid)
             .collect();
         if more.is_empty() {
-            return found;
+            break;
         }
-        for pid in &more {
-            parent_of.remove(pid);
-        }
-        found.extend(more);
+        below.extend(more);
     }
+    (marked.into_iter().collect(), below.into_iter().collect())
 }
 
 /// Kills until no live process is left that `find` names, or `bound` has passed. Returns how many are left.
@@ -119,8 +130,7 @@ pub(crate) fn end_all(find: impl Fn() -> Vec<i32>, bound: Duration) -> usize {
     }
 }
 
-/// Calls `each` for every live process but this one whose environment can be read and is not empty, and for the others with
-/// an empty one.
+/// Calls `each` for every process but this one; an environment that cannot be read is given as an empty one.
 pub(crate) fn for_each(mut each: impl FnMut(i32, &Environ)) {
     let me = getpid().as_raw_nonzero().get();
     let Ok(entries) = std::fs::read_dir("/proc") else { return };

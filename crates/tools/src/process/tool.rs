@@ -7,7 +7,9 @@ use super::leash::{Leash, Reaped};
 use super::output::{Output, ReadEnd, Tail, read_failed};
 use crate::tool::{Attempt, ErrorClass, Progress, Reached, Tool, ToolError, ToolFuture, ToolOutput, ToolResult};
 use fanout_plan::ProcessSpec;
-use rustix::process::Signal;
+use futures_util::FutureExt;
+use futures_util::future::FusedFuture;
+use rustix::process::{Signal, pidfd_send_signal};
 use std::future::Future;
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
@@ -65,14 +67,21 @@ async fn run(spec: Arc<ProcessSpec>, processes: Processes, attempt: Attempt) -> 
 
     let mut output = Output::new(spec.inline_max, spec.output_max, processes.spill_dir());
     let mut tail = Tail::default();
+    // Whether there is a sign that something was left running.
+    let mut left = false;
+    let mut strays = Vec::new();
     let watched = {
         let streams = Streams::take(&mut leash, std::mem::take(&mut prepared.stdin))
             .map_err(|error| prepared.not_started(&error).reached(Reached::Unknown))?;
-        let mut streams = pin!(streams.carry(&mut output, &mut tail, &attempt.progress));
+        // Fused, as its end may come before that of the program, and is not asked for again then.
+        let mut streams = pin!(streams.carry(&mut output, &mut tail, &attempt.progress).fuse());
         let watched = watch(&leash, streams.as_mut(), &attempt).await;
         match watched {
-            Watched::Exited => linger(&leash, streams.as_mut()).await,
+            Watched::Exited if !streams.is_terminated() => linger(&leash, streams.as_mut(), &mut left).await,
+            Watched::Exited => Watched::Exited,
             Watched::Aborted => {
+                // Before TERM too: those who die of it may leave some.
+                strays = leash.strays().await;
                 stop(&leash, streams, spec.grace).await;
                 Watched::Aborted
             }
@@ -80,15 +89,19 @@ async fn run(spec: Arc<ProcessSpec>, processes: Processes, attempt: Attempt) -> 
         }
     };
     if !matches!(watched, Watched::Exited) {
+        strays.extend(leash.strays().await);
         leash.signal(Signal::KILL);
+        for stray in strays {
+            // Gone is as good.
+            let _gone = pidfd_send_signal(stray, Signal::KILL);
+        }
         if timeout(KILL_BOUND, leash.exited()).await.is_err() {
             let message = format!("`{}` was killed but does not end; the kernel holds it", prepared.name);
             let class = ErrorClass::Aborted;
             return Err(ToolError { class, ..not_reached("aborted", message).reached(Reached::Unknown) });
         }
     }
-    let thorough = !matches!(watched, Watched::Exited);
-    let reaped = leash.end(thorough).await;
+    let reaped = leash.end(left || !matches!(watched, Watched::Exited)).await;
     match watched {
         Watched::Aborted => Err(ToolError::aborted(Reached::Unknown).detail(tail.text())),
         Watched::Stopped(end) => Err(read_failed(&end, &prepared.name, spec.output_max, processes.spill_dir())
@@ -104,14 +117,12 @@ async fn watch(
     mut streams: Pin<&mut impl Future<Output = Result<(), ReadEnd>>>,
     attempt: &Attempt,
 ) -> Watched {
-    let mut open = true;
     loop {
         tokio::select! {
             biased;
             () = attempt.aborted.cancelled() => return Watched::Aborted,
-            carried = &mut streams, if open => match carried {
-                Ok(()) => open = false,
-                Err(end) => return Watched::Stopped(end),
+            carried = &mut streams => if let Err(end) = carried {
+                return Watched::Stopped(end);
             },
             () = leash.exited() => return Watched::Exited,
         }
@@ -119,9 +130,14 @@ async fn watch(
 }
 
 /// Reads what is left after the program's end; what it left running holds its output open, but not for long.
-async fn linger(leash: &Leash, mut streams: Pin<&mut impl Future<Output = Result<(), ReadEnd>>>) -> Watched {
+async fn linger(
+    leash: &Leash,
+    mut streams: Pin<&mut impl Future<Output = Result<(), ReadEnd>>>,
+    left: &mut bool,
+) -> Watched {
     let mut carried = timeout(LINGER, &mut streams).await;
     if carried.is_err() {
+        *left = true;
         leash.signal(Signal::KILL);
         // What is in the pipes already is taken; a daemon that shed the group may still hold them.
         carried = timeout(LINGER, &mut streams).await;
