@@ -42,6 +42,8 @@ pub(super) struct Drive<'w, S> {
     coming: BinaryHeap<Reverse<(u64, u32)>>,
     slab: Vec<Option<Coming>>,
     child: Option<Child>,
+    /// Facts were told since the last look for orders.
+    undrained: bool,
     rng: Rng,
     pub(super) trace: Option<String>,
     pub(super) digest: u64,
@@ -61,6 +63,7 @@ impl<'w, S: Scheduler> Drive<'w, S> {
             coming: BinaryHeap::new(),
             slab: Vec::new(),
             child: None,
+            undrained: false,
             rng: Rng::new(mix(world.seed, 0xd217e)),
             trace: trace.then(String::new),
             digest: 0,
@@ -117,16 +120,21 @@ impl<'w, S: Scheduler> Drive<'w, S> {
     fn next(&mut self) -> Result<(), Violation> {
         let Some(Reverse((at, i))) = self.coming.pop() else { return Ok(()) };
         let Some(coming) = self.slab[i as usize].take() else { return Ok(()) };
-        self.book.now = self.book.now.max(Time(at));
-        if let Some(event) = self.event(coming) {
+        let before = self.book.now;
+        self.book.now = before.max(Time(at));
+        let event = self.event(coming);
+        if event.is_none() && self.undrained {
+            self.book.now = before;
+        }
+        if let Some(event) = event {
             self.tell(event);
             // Sometimes the driver finds several facts in its inbox and looks for orders only after all of them.
             let more = self.coming.peek().is_some_and(|Reverse((t, _))| *t <= self.book.now.0);
-            if !(more && self.rng.percent(self.world.knobs.batch)) {
-                self.drain()?;
+            if more && self.rng.percent(self.world.knobs.batch) {
+                return Ok(());
             }
         }
-        Ok(())
+        if self.undrained { self.drain() } else { Ok(()) }
     }
 
     /// What reaches the core, with its effect on the world.
@@ -219,6 +227,7 @@ impl<'w, S: Scheduler> Drive<'w, S> {
 
     fn tell(&mut self, event: Event) {
         self.steps += 1;
+        self.undrained = true;
         self.book.fact(&event);
         if let Some(trace) = &mut self.trace {
             let _ = writeln!(trace, "{:>8}.{:06} <- {}", self.book.now.0 / MS, self.book.now.0 % MS, say_event(&event));
@@ -230,6 +239,7 @@ impl<'w, S: Scheduler> Drive<'w, S> {
     }
 
     fn drain(&mut self) -> Result<(), Violation> {
+        self.undrained = false;
         while let Some(action) = self.core.poll_action() {
             self.steps += 1;
             self.digest = mix(self.digest, digest(&action));
