@@ -104,10 +104,13 @@ impl Catalog {
 fn sibling_prefixes(toolbox: &ToolboxSpec) -> Vec<KeyTemplate> {
     let own = toolbox.key.clone().unwrap_or_else(|| toolbox.name.to_string());
     let own = if own.is_empty() { "*".to_owned() } else { own };
-    let declared = toolbox.tools.iter().filter_map(|tool| tool.effects.as_ref());
-    let declared = declared.flat_map(|effects| effects.reads.iter().chain(&effects.writes));
+    let declared = toolbox.tools.iter().filter_map(|tool| Some((tool, tool.effects.as_ref()?)));
+    let declared = declared.flat_map(|(tool, effects)| {
+        effects.reads.iter().chain(&effects.writes).map(|text| (tool.base_dir.as_ref(), text))
+    });
     let mut keys: Vec<KeyTemplate> = Vec::new();
-    let prefixes = declared.filter_map(|text| Some(KeyTemplate::parse(text, true).ok()?.literal_prefix(true)));
+    let prefixes = declared
+        .filter_map(|(base, text)| Some(KeyTemplate::parse(text, true).ok()?.literal_prefix(true).based(base)));
     for key in KeyTemplate::parse(&own, true).into_iter().chain(prefixes) {
         if !keys.contains(&key) {
             keys.push(key);
@@ -137,7 +140,7 @@ impl CatalogTool {
         let defaults = Arc::new(defaults(&spec.args_schema));
         let effects = match &spec.effects {
             Some(declared) => {
-                compile_effects(name, declared, &spec.args_schema, &defaults).map_err(|problems| wrong.extend(problems))
+                compile_effects(&spec, declared, &defaults).map_err(|problems| wrong.extend(problems))
             }
             None if spec.kind == ToolKind::Process => {
                 Ok(Effects::writing(KeyTemplate::parse("*", true).into_iter().collect()))
@@ -161,7 +164,7 @@ impl CatalogTool {
 
     /// Compiles effects that a call declares instead of the tool's.
     pub(crate) fn compile_effects(&self, effects: &crate::spec::EffectsSpec) -> Result<Effects, Vec<Diagnostic>> {
-        compile_effects(&self.spec.name, effects, &self.spec.args_schema, &self.defaults)
+        compile_effects(&self.spec, effects, &self.defaults)
     }
 
     /// Checks complete arguments.
@@ -200,18 +203,19 @@ impl fmt::Debug for CatalogTool {
 }
 
 fn compile_effects(
-    tool: &str,
+    tool: &ToolSpec,
     spec: &crate::spec::EffectsSpec,
-    schema: &Value,
     defaults: &Arc<Map<String, Value>>,
 ) -> Result<Effects, Vec<Diagnostic>> {
     let bad = |path: String, message: String| Diagnostic::error("bad_key", message).with_path(path);
+    let (base_dir, schema, tool) = (tool.base_dir.as_ref(), &tool.args_schema, &*tool.name);
     let effects = Effects::compile(spec, defaults.clone()).map_err(|wrong| {
         wrong
             .into_iter()
             .map(|(list, at, message)| bad(format!("{tool}.effects.{list}[{at}]"), message))
             .collect::<Vec<_>>()
     })?;
+    let effects = effects.based(base_dir);
     let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return Ok(effects) };
     let unknown: Vec<_> = effects
         .claims()

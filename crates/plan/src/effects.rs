@@ -28,6 +28,8 @@ pub struct KeyTemplate {
     /// Whether the call may write it.
     pub write: bool,
     kind: KeyKind,
+    /// What a relative path in it is relative to, when that is not what all are relative to.
+    base_dir: Option<Arc<Path>>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -92,6 +94,13 @@ impl Effects {
             return Err(wrong);
         }
         Ok(Effects { claims, idempotent: spec.idempotent, destructive: spec.destructive, defaults })
+    }
+
+    /// The same, with relative paths in `file:` keys relative to this directory.
+    #[must_use]
+    pub fn based(mut self, base_dir: Option<&Arc<Path>>) -> Effects {
+        self.claims = self.claims.into_iter().map(|claim| claim.based(base_dir)).collect();
+        self
     }
 
     /// Writes these keys and nothing else.
@@ -218,7 +227,14 @@ impl KeyTemplate {
                 "`{text}`: `*` stands alone; a key covers all that begins with it, segment by segment"
             ));
         }
-        Ok(KeyTemplate { text: text.into(), write, kind })
+        Ok(KeyTemplate { text: text.into(), write, kind, base_dir: None })
+    }
+
+    /// The same, with relative paths relative to this directory.
+    #[must_use]
+    pub fn based(mut self, base_dir: Option<&Arc<Path>>) -> KeyTemplate {
+        self.base_dir = base_dir.cloned();
+        self
     }
 
     /// The names of arguments it depends on.
@@ -269,7 +285,7 @@ impl KeyTemplate {
             KeyKind::File(pieces) => format!("file:{}", show(pieces)),
             KeyKind::Segments(segments) => join(&segments.iter().map(|pieces| show(pieces)).collect::<Vec<_>>()),
         };
-        KeyTemplate { text: text.into(), write, kind }
+        KeyTemplate { text: text.into(), write, kind, base_dir: self.base_dir.clone() }
     }
 
     fn keys<'a>(
@@ -289,6 +305,10 @@ impl KeyTemplate {
         match &self.kind {
             KeyKind::Root => keys.push(key(Vec::new(), "*".into(), true)),
             KeyKind::File(pieces) => {
+                let canon: &dyn Fn(&Path) -> PathBuf = match &self.base_dir {
+                    Some(base_dir) => &|path| canon(&base_dir.join(path)),
+                    None => canon,
+                };
                 for made in fill(pieces, see, false) {
                     let (segments, open) = match &made.cut {
                         None => (file_segments(&canon(Path::new(&made.text))), None),

@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +36,9 @@ pub struct ToolSpec {
     pub result_schema: Option<Value>,
     /// What it touches; `None`: nothing was declared.
     pub effects: Option<EffectsSpec>,
+    /// The directory in which it works: what relative paths of its `file:` keys are relative to. The engine's base
+    /// directory when absent, or when it is relative itself.
+    pub base_dir: Option<Arc<Path>>,
     /// What kind of adapter it has: decides what an undeclared tool is taken to touch.
     pub kind: ToolKind,
     /// At most this many attempts at once.

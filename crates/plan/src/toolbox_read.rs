@@ -11,6 +11,7 @@ use crate::spec::{ToolKind, ToolSpec, ToolboxSpec};
 use crate::toolbox::ProcessToolbox;
 use serde_json::{Map, Value, json};
 use std::path::Path;
+use std::sync::Arc;
 
 /// Fields of toolboxes of kinds that are not there yet.
 const LATER_KINDS: [&str; 8] = ["mcp", "http", "openapi", "url", "command", "headers", "approval", "cache"];
@@ -114,6 +115,7 @@ fn push_tool(
         description: fields.text("description", problems).unwrap_or_default(),
         result_schema: fields.take("result").map(Node::to_value),
         effects: effects(&mut fields, at, problems),
+        base_dir: process.as_ref().map(works_in),
         kind: ToolKind::Process,
         running_max: fields.count32("running", problems),
         rate: rate(&mut fields, at, problems),
@@ -125,6 +127,14 @@ fn push_tool(
     if let Some(process) = process {
         toolbox.spec.tools.push(spec);
         toolbox.processes.push(process);
+    }
+}
+
+/// Where a process works, as far as that is known: a directory that depends on the arguments is not.
+fn works_in(process: &ProcessSpec) -> Arc<Path> {
+    match &process.cwd {
+        Some(cwd) if cwd.arguments().next().is_none() => process.base_dir.join(cwd.source().replace("$${", "${")).into(),
+        _ => process.base_dir.as_path().into(),
     }
 }
 

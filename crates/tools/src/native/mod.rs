@@ -124,6 +124,7 @@ impl Native {
             args_schema: schema_of_args::<A>(),
             result_schema: None,
             effects: None,
+            base_dir: None,
             kind: ToolKind::Native,
             running_max: None,
             rate: None,
