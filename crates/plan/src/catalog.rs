@@ -109,8 +109,8 @@ fn sibling_prefixes(toolbox: &ToolboxSpec) -> Vec<KeyTemplate> {
         effects.reads.iter().chain(&effects.writes).map(|text| (tool.base_dir.as_ref(), text))
     });
     let mut keys: Vec<KeyTemplate> = Vec::new();
-    let prefixes = declared
-        .filter_map(|(base, text)| Some(KeyTemplate::parse(text, true).ok()?.literal_prefix(true).based(base)));
+    let prefixes =
+        declared.filter_map(|(base, text)| Some(KeyTemplate::parse(text, true).ok()?.literal_prefix(true).based(base)));
     for key in KeyTemplate::parse(&own, true).into_iter().chain(prefixes) {
         if !keys.contains(&key) {
             keys.push(key);
@@ -139,9 +139,7 @@ impl CatalogTool {
         }
         let defaults = Arc::new(defaults(&spec.args_schema));
         let effects = match &spec.effects {
-            Some(declared) => {
-                compile_effects(&spec, declared, &defaults).map_err(|problems| wrong.extend(problems))
-            }
+            Some(declared) => compile_effects(&spec, declared, &defaults).map_err(|problems| wrong.extend(problems)),
             None if spec.kind == ToolKind::Process => {
                 Ok(Effects::writing(KeyTemplate::parse("*", true).into_iter().collect()))
             }

@@ -50,6 +50,16 @@ pub(crate) struct Parsed {
     pub(crate) outcomes: Vec<String>,
 }
 
+/// What the names in an expression stand for, as its words tell.
+#[derive(Default)]
+struct Words {
+    outcomes: Vec<String>,
+    /// Behind `|`.
+    filters: Vec<String>,
+    /// Behind `is`.
+    tests: Vec<String>,
+}
+
 /// Reads an expression.
 ///
 /// # Errors
@@ -66,37 +76,62 @@ pub(crate) fn parse(text: &str) -> Result<Parsed, String> {
         .filter(|name| name != "outcome" && !globals.contains(&name.as_str()))
         .collect();
     names.sort();
-    Ok(Parsed { expression, names, outcomes: outcomes(text)? })
+    let words = words(text)?;
+    check_exist("filter", &words.filters, |name| format!("1|{name}"), ErrorKind::UnknownFilter)?;
+    check_exist("test", &words.tests, |name| format!("1 is {name}"), ErrorKind::UnknownTest)?;
+    Ok(Parsed { expression, names, outcomes: words.outcomes })
 }
 
-/// The ids in `outcome('id')`: they have to be literal, since they decide what is waited for.
-fn outcomes(text: &str) -> Result<Vec<String>, String> {
-    let mut ids = Vec::new();
-    let mut rest = text;
-    let mut before = ' ';
-    while let Some(c) = rest.chars().next() {
-        if c == '"' || c == '\'' {
-            rest = &rest[string_len(rest)..];
-        } else if c == '_' || c.is_alphanumeric() {
-            let end = rest.find(|c: char| c != '_' && !c.is_alphanumeric()).unwrap_or(rest.len());
-            let (word, after) = rest.split_at(end);
-            rest = after;
-            if word == "outcome" && before != '.' {
-                let (id, after) = outcome_id(after)
-                    .ok_or("`outcome` is written with a literal id, as in `outcome('fetch') == 'failed'`")?;
-                if !ids.iter().any(|known| known == id) {
-                    ids.push(id.to_owned());
-                }
-                rest = after;
-            }
-        } else {
-            rest = &rest[c.len_utf8()..];
-        }
-        if !c.is_whitespace() {
-            before = c;
+/// Filters and tests are looked up when they are used: so each is used once, to see whether it is there.
+fn check_exist(what: &str, names: &[String], using: impl Fn(&str) -> String, unknown: ErrorKind) -> Result<(), String> {
+    for name in names {
+        let tried = ENVIRONMENT.compile_expression_owned(using(name)).and_then(|expression| expression.eval(()));
+        if tried.is_err_and(|error| error.kind() == unknown) {
+            return Err(format!("there is no {what} `{name}`"));
         }
     }
-    Ok(ids)
+    Ok(())
+}
+
+/// The ids in `outcome('id')`, which have to be literal since they decide what is waited for; filters and tests.
+fn words(text: &str) -> Result<Words, String> {
+    let mut words = Words::default();
+    let mut rest = text;
+    // The last sign or word that was not blank.
+    let mut before = "";
+    while let Some(c) = rest.chars().next() {
+        let len = match c {
+            '"' | '\'' => string_len(rest),
+            c if is_word(c) => rest.find(|c: char| !is_word(c)).unwrap_or(rest.len()),
+            c => c.len_utf8(),
+        };
+        let (part, after) = rest.split_at(len);
+        rest = after;
+        match (before, part) {
+            (before, "outcome") if before != "." => {
+                let (id, after) = outcome_id(after)
+                    .ok_or("`outcome` is written with a literal id, as in `outcome('fetch') == 'failed'`")?;
+                words.outcomes.push(id.to_owned());
+                rest = after;
+            }
+            ("|", name) if name.starts_with(is_word) => words.filters.push(name.to_owned()),
+            ("is", "not") => continue,
+            ("is", name) if name.starts_with(is_word) => words.tests.push(name.to_owned()),
+            _ => {}
+        }
+        if !c.is_whitespace() {
+            before = part;
+        }
+    }
+    for list in [&mut words.outcomes, &mut words.filters, &mut words.tests] {
+        list.sort();
+        list.dedup();
+    }
+    Ok(words)
+}
+
+fn is_word(c: char) -> bool {
+    c == '_' || c.is_alphanumeric()
 }
 
 fn string_len(text: &str) -> usize {

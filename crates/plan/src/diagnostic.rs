@@ -182,6 +182,11 @@ impl Problems {
         Noted(self.list.last_mut(), self.source.as_deref())
     }
 
+    /// Whether more would not be shown: then advice is not worth looking for.
+    pub(crate) fn full(&self) -> bool {
+        self.list.len() >= PROBLEMS_MAX
+    }
+
     /// Whether there is an error among them.
     pub(crate) fn failed(&self) -> bool {
         self.left_out > 0 || self.list.iter().any(|problem| problem.severity == Severity::Error)

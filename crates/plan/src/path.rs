@@ -39,6 +39,7 @@ impl Path {
         }
         match serde_json_path::JsonPath::parse(&format!("${text}")) {
             Ok(path) => Ok(Path::Query(Box::new(path))),
+            Err(error) if error.message() == "parser error" => Err("it is not RFC 9535".to_owned()),
             Err(error) => Err(error.message().to_owned()),
         }
     }

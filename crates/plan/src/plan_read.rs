@@ -118,7 +118,7 @@ fn call(node: &Node, at: &At<'_>, problems: &mut Problems) -> Call {
     match fields.take("args").map(|node| (node, &node.value)) {
         None | Some((_, Content::Null)) => {}
         Some((node, Content::Map(_))) => call.args = node.to_value(),
-        Some((node, _)) => fields.wrong("args", "an object", node, problems).unwrap_or_default(),
+        Some((node, _)) => call.args = fields.wrong("args", "an object", node, problems).unwrap_or_default(),
     }
     call.when = when(&mut fields, problems);
     call.foreach = fields.take("foreach").map(Node::to_value);

@@ -133,7 +133,9 @@ fn push_tool(
 /// Where a process works, as far as that is known: a directory that depends on the arguments is not.
 fn works_in(process: &ProcessSpec) -> Arc<Path> {
     match &process.cwd {
-        Some(cwd) if cwd.arguments().next().is_none() => process.base_dir.join(cwd.source().replace("$${", "${")).into(),
+        Some(cwd) if cwd.arguments().next().is_none() => {
+            process.base_dir.join(cwd.source().replace("$${", "${")).into()
+        }
         _ => process.base_dir.as_path().into(),
     }
 }

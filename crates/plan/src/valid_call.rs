@@ -32,6 +32,10 @@ pub(crate) struct Checker<'c> {
     last_tool: Option<(Arc<str>, ToolId)>,
     /// Tools whose own settings and effects were looked at.
     seen_tools: Vec<bool>,
+    /// Tools whose own retries were warned of.
+    warned_tools: Vec<bool>,
+    /// Comparisons of ids that may still be made to find what was meant.
+    comparisons_left: usize,
     /// Merged settings, most recent last.
     merged: Vec<(ToolId, SettingsSpec, Arc<SettingsSpec>)>,
 }
@@ -48,6 +52,8 @@ struct Here<'a> {
 
 type Edges = SmallVec<[(u32, Needs); 2]>;
 
+/// At most so many ids are compared in all to find what was meant: advice must not cost more than the check.
+const COMPARISONS_MAX: usize = 1_000_000;
 /// So many different merged settings are remembered for sharing.
 const MERGED_MAX: usize = 16;
 
@@ -71,6 +77,8 @@ impl<'c> Checker<'c> {
             inputs_used: BTreeSet::new(),
             last_tool: None,
             seen_tools: vec![false; catalog.tools().len()],
+            warned_tools: vec![false; catalog.tools().len()],
+            comparisons_left: COMPARISONS_MAX,
             merged: Vec::new(),
         }
     }
@@ -103,8 +111,8 @@ impl<'c> Checker<'c> {
         let known = tool.map(|id| self.catalog.tool(id));
         let effects = self.effects(&call, known, at);
         let settings = self.settings(&call, tool, at);
-        if let Some(known) = known {
-            self.warn_retry(&call, known, &effects, &settings, at);
+        if let Some(tool) = tool {
+            self.warn_retry(&call, tool, &effects, &settings, at);
         }
         ValidCall {
             id: call.id,
@@ -139,10 +147,11 @@ impl<'c> Checker<'c> {
             None => {
                 let message = format!("there is no tool `{}`", crate::path::shorten(name, 60));
                 let none = self.catalog.tools().is_empty().then_some("no tools are known: is there a toolbox file?");
+                let near = if self.problems.full() { None } else { self.catalog.nearest(name) };
                 let noted = self.problems.error(&at.field("tool"), "unknown_tool", message);
                 match none {
                     Some(help) => noted.help(help),
-                    None => noted.nearest(self.catalog.nearest(name)),
+                    None => noted.nearest(near),
                 };
                 None
             }
@@ -199,6 +208,8 @@ impl<'c> Checker<'c> {
                 return Template::of_value(args);
             }
             Value::Object(_) => {}
+            // What is no object was told when the plan was read.
+            Value::Null if self.problems.failed() => return Template::of_value(args),
             other => {
                 let message = format!("`args` is an object, not {}", crate::path::describe(other));
                 self.problems.error(here.at, "wrong_type", message);
@@ -413,7 +424,10 @@ impl<'c> Checker<'c> {
 
     fn edge_in(&mut self, id: &str, whole: &str, needs: Needs, here: Here<'_>, edges: &mut Edges) -> Option<u32> {
         let Some(call) = self.ids.find(id) else {
-            let near = crate::nearest::nearest(id, self.ids.names.iter().map(|name| &**name));
+            let near = self.comparisons_left.checked_sub(self.ids.names.len()).and_then(|left| {
+                self.comparisons_left = left;
+                crate::nearest::nearest(id, self.ids.names.iter().map(|name| &**name))
+            });
             let message = format!("there is no call `{}`", crate::path::shorten(id, 60));
             self.problems.error(here.at, "unknown_reference", message).nearest(near).part(whole);
             return None;
@@ -559,23 +573,24 @@ impl<'c> Checker<'c> {
         merged
     }
 
-    /// A retry that the promise of at most one effect forbids most of the time.
-    fn warn_retry(&mut self, call: &Call, tool: &CatalogTool, effects: &Effects, settings: &SettingsSpec, at: &At<'_>) {
+    /// A retry that the promise of at most one effect forbids most of the time. Told once for a tool, and for each
+    /// call that sets it itself.
+    fn warn_retry(&mut self, call: &Call, id: ToolId, effects: &Effects, settings: &SettingsSpec, at: &At<'_>) {
         let wants = settings.retry.and_then(|retry| retry.attempts).is_some_and(|attempts| attempts > 1);
-        if wants
-            && !effects.repeatable()
-            && (call.settings.is_some()
-                || call.effects.is_some()
-                || !self.problems.list.iter().any(|known| known.code == "retry_not_repeatable"))
-        {
-            let message = format!(
-                "`{}` may write and is not declared idempotent: it is only tried again when it is proven not to have been reached",
-                tool.spec.name
-            );
-            self.problems
-                .warning(at, "retry_not_repeatable", message)
-                .help("declare `idempotent: true` in its `effects` if running it twice is as running it once");
+        if !wants || effects.repeatable() {
+            return;
         }
+        let own = call.effects.is_some() || call.settings.as_ref().is_some_and(|settings| settings.retry.is_some());
+        if !own && std::mem::replace(&mut self.warned_tools[id.0 as usize], true) {
+            return;
+        }
+        let tool = &self.catalog.tool(id).spec.name;
+        let message = format!(
+            "`{tool}` may write and is not declared idempotent: it is only tried again when it is proven not to have been reached"
+        );
+        self.problems
+            .warning(&at.field("retry"), "retry_not_repeatable", message)
+            .help("declare `idempotent: true` in its `effects` if running it twice is as running it once");
     }
 
     /// The plan's output.

@@ -1,0 +1,4 @@
+//! What the fuzz targets run.
+//! It does not know where the bytes come from.
+
+pub mod entry;
