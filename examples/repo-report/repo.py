@@ -143,7 +143,12 @@ def append():
     return {"section": args["title"]}
 
 
-COMMANDS = [authors, months, churn, largest, extensions, lines, dependencies, licences, sum_counts, clock, begin, append]
+def words(path):
+    with open(path, encoding="utf-8") as f:
+        return len(f.read().split())
+
+
+COMMANDS = [authors, months, churn, largest, extensions, lines, dependencies, licences, sum_counts, clock, begin, append, words]
 
 if __name__ == "__main__":
     command = {c.__name__: c for c in COMMANDS}[sys.argv[1]]

@@ -27,7 +27,8 @@ fn all_problems_at_once_with_their_places() {
         .map(|p| (p["place"]["line"].as_u64().unwrap_or(0), p["code"].as_str().unwrap().to_string()))
         .collect();
     seen.sort();
-    let has = |line: u64, code: &str| assert!(seen.contains(&(line, code.to_string())), "{code} in line {line}: {seen:?}");
+    let has =
+        |line: u64, code: &str| assert!(seen.contains(&(line, code.to_string())), "{code} in line {line}: {seen:?}");
     has(5, "unknown_tool");
     has(6, "bad_args");
     has(7, "duplicate_id");
@@ -58,7 +59,10 @@ fn a_good_plan_says_so() {
     let plan = "name: good\ntools: {x: {argv: ['true'], effects: none}}\ncalls: [{id: a, tool: x}]";
     let ended = Folder::with_plan(plan).fanout(["check", "plan.yaml"]).with_code(0);
     assert!(ended.stderr.contains("1 call"), "{}", ended.stderr);
-    assert_eq!(Folder::with_plan(plan).fanout(["check", "--json", "plan.yaml"]).with_code(0).json(), serde_json::json!([]));
+    assert_eq!(
+        Folder::with_plan(plan).fanout(["check", "--json", "plan.yaml"]).with_code(0).json(),
+        serde_json::json!([])
+    );
 }
 
 #[test]

@@ -14,6 +14,7 @@ printf '%s\\n' \"$text\" \"$2\" > \"$1\"
 const TOOLS: &str = "
 tools:
   edit: {argv: [sh, edit.sh, '${args.path}', '${args.line}'], args: {path: {type: string}, line: {type: string}}, EFFECTS}
+  edit_real: {argv: [sh, ../edit.sh, '${args.path}', '${args.line}'], args: {path: {type: string}, line: {type: string}}, cwd: real, EFFECTS}
   names: {argv: [printf, '%s', '${args.path}'], args: {path: {type: string}}, effects: none}
 ";
 const DECLARED: &str = "effects: {writes: ['file:${args.path}']}";
@@ -25,7 +26,9 @@ fn run(folder: &Folder, effects: &str, calls: &str) -> Ended {
     folder.write("edit.sh", EDIT);
     let tools = TOOLS.replace("EFFECTS", effects);
     folder.write("plan.yaml", format!("name: edits\n{tools}\ncalls:\n{calls}"));
-    folder.fanout(["run", "plan.yaml", "--no-progress", "--limit", "running=16", "--report", "report.json"]).with_code(0)
+    folder
+        .fanout(["run", "plan.yaml", "--no-progress", "--limit", "running=16", "--report", "report.json"])
+        .with_code(0)
 }
 
 /// How many of the edits are in a file, and whether they are in order.
@@ -94,10 +97,20 @@ fn paths_of_many_spellings_and_through_links() {
     std::os::unix::fs::symlink("real", folder.path("link")).unwrap();
     std::os::unix::fs::symlink("real/shared", folder.path("alias")).unwrap();
     let absolute = folder.path("real/shared").display().to_string();
-    let spellings = ["real/shared", "./real/../real/shared", "link/shared", "alias", absolute.as_str()];
-    let calls: String = (0..N)
-        .map(|i| format!("  - {{id: one_{i}, tool: edit, args: {{path: {}, line: edit {i}}}}}\n", spellings[i % spellings.len()]))
-        .collect();
+    // The last one is relative to where its tool works.
+    let spellings = [
+        ("edit", "real/shared"),
+        ("edit", "./real/../real/shared"),
+        ("edit", "link/shared"),
+        ("edit", "alias"),
+        ("edit", absolute.as_str()),
+        ("edit_real", "shared"),
+    ];
+    let mut calls = String::new();
+    for i in 0..N {
+        let (tool, path) = spellings[i % spellings.len()];
+        calls.push_str(&format!("  - {{id: one_{i}, tool: {tool}, args: {{path: {path}, line: edit {i}}}}}\n"));
+    }
     run(&folder, DECLARED, &calls);
     assert_eq!(edits(&folder, "real/shared"), (N, true));
     assert_eq!(together(&folder, "one_"), 1);

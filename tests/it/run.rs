@@ -70,7 +70,8 @@ output: {needs: '${needs}', other: '${other}', spare: '${spare}'}",
 
 #[test]
 fn a_plan_that_is_not_valid_starts_nothing() {
-    let folder = folder("calls:\n  - {id: a, tool: touch, args: {path: made}}\n  - {id: b, tool: tuoch, args: {path: x}}");
+    let folder =
+        folder("calls:\n  - {id: a, tool: touch, args: {path: made}}\n  - {id: b, tool: tuoch, args: {path: x}}");
     let ended = folder.fanout(["run", "plan.yaml"]).with_code(3);
     assert!(ended.stderr.contains("unknown_tool"), "{}", ended.stderr);
     assert_eq!(ended.stdout, "");

@@ -10,6 +10,10 @@ use std::collections::BTreeMap;
 const FAILURES_MAX: usize = 10;
 /// At most so many lines of what a failed call said.
 const DETAIL_LINES_MAX: usize = 12;
+/// At most so many causes of waits are told in the last line.
+const WAITS_MAX: usize = 4;
+/// The chain of calls gets at least so many columns in the last line.
+const CHAIN_MIN: usize = 24;
 /// At most so many hints.
 const HINTS_MAX: usize = 8;
 
@@ -20,7 +24,11 @@ pub(crate) fn account(report: &Report, columns: usize, paint: Paint) -> String {
         out.push_str(&format!("{} {}\n", paint.yellow("hint:"), text::line(hint)));
     }
     if report.hints.len() > HINTS_MAX {
-        out.push_str(&format!("{} {} more in the report (--report FILE)\n", paint.yellow("hint:"), report.hints.len() - HINTS_MAX));
+        out.push_str(&format!(
+            "{} {} more in the report (--report FILE)\n",
+            paint.yellow("hint:"),
+            report.hints.len() - HINTS_MAX
+        ));
     }
     out.push_str(&format!("{}\n{}\n", outcome_line(report, paint), time_line(report, columns, paint)));
     out
@@ -35,13 +43,22 @@ fn failures(report: &Report, paint: Paint) -> String {
         .filter_map(|call| call.error.as_ref().map(|error| (call, error)))
         .collect();
     let mut out = String::new();
-    let told: Vec<_> = bad.iter().filter_map(|(call, error)| error.detail.as_ref().map(|d| (call, d))).collect();
+    let told: Vec<_> = bad
+        .iter()
+        .filter_map(|(call, error)| {
+            Some((call, error.detail.as_ref()?)).filter(|(_, detail)| !error.message.contains(detail.trim()))
+        })
+        .collect();
     for (call, detail) in told.iter().take(FAILURES_MAX) {
         out.push_str(&format!("{} {} said:\n", paint.red("✗"), paint.bold(&text::line(&call.id))));
         out.push_str(&paint_lines(&text::block(detail, "  │ ", DETAIL_LINES_MAX), paint));
     }
     if told.len() > FAILURES_MAX {
-        out.push_str(&format!("{} {} more said something: --report FILE has it\n", paint.red("✗"), told.len() - FAILURES_MAX));
+        out.push_str(&format!(
+            "{} {} more said something: --report FILE has it\n",
+            paint.red("✗"),
+            told.len() - FAILURES_MAX
+        ));
     }
     if let Some((_, error)) = bad.iter().find(|(_, error)| explain::has_page(&error.code)) {
         let code = &error.code;
@@ -68,7 +85,7 @@ fn outcome_line(report: &Report, paint: Paint) -> String {
         RunOutcome::Cancelled => "cancelled: ",
     };
     let speed = match report.speed_up {
-        s if s.is_finite() && calls_ms > 0.0 => format!(", {s:.1}× as fast as one by one ({})", ms(calls_ms)),
+        s if s.is_finite() && calls_ms > 0.0 => format!("; its calls took {} in sum ({s:.1}×)", ms(calls_ms)),
         _ => String::new(),
     };
     format!(
@@ -107,21 +124,31 @@ fn counts(report: &Report) -> String {
 /// Where the time went: the critical path, and waits by cause.
 fn time_line(report: &Report, columns: usize, paint: Paint) -> String {
     let path: Vec<String> = report.critical_path.iter().map(|id| text::line(id)).collect();
-    let mut waits: Vec<(&str, f64)> =
-        report.waits_ms.iter().map(|(cause, ms)| (cause.as_ref(), *ms)).filter(|(_, ms)| *ms >= 0.5).collect();
+    // What is less than a hundredth of the whole is noise here; the report has it.
+    let least = report.waits_ms.values().sum::<f64>() / 100.0;
+    let mut waits: Vec<(&str, f64)> = report
+        .waits_ms
+        .iter()
+        .map(|(cause, ms)| (cause.as_ref(), *ms))
+        .filter(|(_, ms)| *ms >= least.max(0.5))
+        .collect();
     waits.sort_by(|a, b| b.1.total_cmp(&a.1));
-    let waits: Vec<String> = waits.iter().take(5).map(|(cause, total)| format!("{} {}", ms(*total), cause_word(cause))).collect();
-    let waited = match waits.is_empty() {
-        true => "nothing waited".to_string(),
-        false => format!("waited {}", waits.join(", ")),
+    let told = |n: usize| -> String {
+        let told: Vec<String> =
+            waits.iter().take(n).map(|(cause, total)| format!("{} {}", ms(*total), cause_word(cause))).collect();
+        if told.is_empty() { "nothing waited".to_string() } else { format!("waited {}", told.join(", ")) }
     };
     let head = format!("  critical path {}", ms(report.critical_path_ms));
-    let room = columns.saturating_sub(text::width(&head) + text::width(&waited) + 6);
-    let shown = match chain(&path, room) {
+    // One line: fewer causes before the chain of calls, and that before nothing.
+    let columns = columns.saturating_sub(1);
+    let room = |waited: &str| columns.saturating_sub(text::width(&head) + text::width(waited) + 6);
+    let fits = (1..=WAITS_MAX).rev().find(|n| room(&told(*n)) >= CHAIN_MIN).unwrap_or(1);
+    let waited = told(fits);
+    let shown = match chain(&path, room(&waited)) {
         chain if chain.is_empty() => String::new(),
         chain => format!(" ({chain})"),
     };
-    paint.dim(&format!("{head}{shown} · {waited}"))
+    paint.dim(&text::cut(&format!("{head}{shown} · {waited}"), columns))
 }
 
 /// `a → b → c` in so many columns; calls in the middle give way to `…`.

@@ -11,6 +11,7 @@ const STYLES: Styles = Styles::styled()
     .literal(AnsiColor::Cyan.on_default().bold())
     .placeholder(AnsiColor::Cyan.on_default());
 
+/// Paragraphs are one line each: clap breaks them to the width of the terminal.
 const AFTER: &str = "\
 A plan lists calls of tools; what a call needs of another it names with ${id}:
 
@@ -19,17 +20,20 @@ A plan lists calls of tools; what a call needs of another it names with ${id}:
       - {id: sizes, tool: count, foreach: \"${files}\", args: {path: \"${item}\"}}
     output: \"${sizes}\"
 
-Calls start as soon as what they need is there and run at the same time, except where one writes what
-another reads or writes: those keep the order in which the plan lists them. The result is that of running
-the calls one by one. Tools are described in `fanout.toml`, which is looked for beside the plan and upward
-from the working directory; `fanout init` writes a first one.
+Calls start as soon as what they need is there and run at the same time, except where one writes what another \
+reads or writes: those keep the order in which the plan lists them. The result is that of running the calls one \
+by one. Tools are described in `fanout.toml`, which is looked for beside the plan and upward from the working \
+directory; `fanout init` writes a first one.
 
 Standard output holds the plan's output and nothing else; everything else goes to standard error.
 
 Exit codes:
-    0  succeeded             3    the plan or a toolbox file is not valid: nothing was started
-    1  a call failed         4    cancelled: by the first Ctrl-C, or the deadline passed
-    2  wrong usage           128+n  ended by signal n: 130 by the second Ctrl-C, 143 by TERM, 129 by HUP
+    0      succeeded
+    1      a call failed
+    2      wrong usage: nothing was started
+    3      the plan or a toolbox file is not valid: nothing was started
+    4      cancelled: by the first Ctrl-C, or the deadline passed
+    128+n  ended by signal n: 130 by the second Ctrl-C, 143 by TERM, 129 by HUP
 
 Every error has a code in brackets, such as [unknown_tool]: `fanout explain unknown_tool` says more.";
 

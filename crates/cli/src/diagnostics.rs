@@ -58,7 +58,8 @@ fn one(problem: &Diagnostic, texts: &Texts, renderer: &Renderer) -> String {
         Severity::Warning => Level::WARNING,
     };
     let message = text::line(&problem.message);
-    let mut group = level.primary_title(message).id(problem.code).elements(Vec::<annotate_snippets::Element<'_>>::new());
+    let mut group =
+        level.primary_title(message).id(problem.code).elements(Vec::<annotate_snippets::Element<'_>>::new());
     let shown = problem.place.as_ref().and_then(|place| {
         let excerpt = excerpt(texts.find(&place.file)?, place.start, place.end)?;
         Some((place, excerpt))
@@ -102,7 +103,8 @@ fn excerpt(text: &str, start: usize, end: usize) -> Option<Excerpt> {
         return None;
     }
     // One harmless character for each that is not, so that what is marked stays in its column.
-    let harmless = |text: &str| text.chars().map(|c| if c != '\t' && text::steers(c) { '�' } else { c }).collect::<String>();
+    let harmless =
+        |text: &str| text.chars().map(|c| if c != '\t' && text::steers(c) { '�' } else { c }).collect::<String>();
     let front = harmless(&text[line_start..start]);
     let marked = harmless(&text[start..end]);
     let rest = harmless(&text[end..line_end]);

@@ -186,16 +186,20 @@ fn trouble(event: &RunEvent, paint: Paint) -> Option<String> {
             paint.yellow("?"),
             paint.bold(&text::line(call))
         )),
-        What::CallEnded { call, outcome: outcome @ (Outcome::Failed | Outcome::InDoubt | Outcome::Denied), code, message, .. } => {
-            Some(format!(
-                "{} {} {}: {}{}",
-                paint.red("✗"),
-                paint.bold(&text::line(call)),
-                outcome_word(*outcome),
-                text::line(message.as_deref().unwrap_or("no reason was given")),
-                code.as_deref().map(|code| paint.dim(&format!(" [{}]", text::line(code)))).unwrap_or_default(),
-            ))
-        }
+        What::CallEnded {
+            call,
+            outcome: outcome @ (Outcome::Failed | Outcome::InDoubt | Outcome::Denied),
+            code,
+            message,
+            ..
+        } => Some(format!(
+            "{} {} {}: {}{}",
+            paint.red("✗"),
+            paint.bold(&text::line(call)),
+            outcome_word(*outcome),
+            text::line(message.as_deref().unwrap_or("no reason was given")),
+            code.as_deref().map(|code| paint.dim(&format!(" [{}]", text::line(code)))).unwrap_or_default(),
+        )),
         _ => None,
     }
 }
@@ -204,7 +208,9 @@ fn trouble(event: &RunEvent, paint: Paint) -> Option<String> {
 fn log_line(event: &RunEvent, paint: Paint) -> Option<String> {
     let at = paint.dim(&format!("{:>8.3}s", event.at_ms / 1e3));
     let (word, rest) = match &event.what {
-        What::RunStarted { name, calls, .. } => ("run", format!("{}: {}", text::line(name), text::count(*calls, "call"))),
+        What::RunStarted { name, calls, .. } => {
+            ("run", format!("{}: {}", text::line(name), text::count(*calls, "call")))
+        }
         What::CallExpanded { call, elements } => ("expand", format!("{}: {elements} elements", text::line(call))),
         What::CallStarted { call, tool, attempt, after_doubt } => {
             let again = if *attempt > 1 { format!(", attempt {attempt}") } else { String::new() };
@@ -219,7 +225,9 @@ fn log_line(event: &RunEvent, paint: Paint) -> Option<String> {
             let why = message.as_deref().map(|m| format!(": {}", text::line(m))).unwrap_or_default();
             (outcome_word(*outcome), format!("{}{why}", text::line(call)))
         }
-        What::RunCancelling { force } => ("cancel", if *force { "ending what runs".into() } else { "nothing new starts".into() }),
+        What::RunCancelling { force } => {
+            ("cancel", if *force { "ending what runs".into() } else { "nothing new starts".into() })
+        }
         What::RunPaused => ("pause", String::new()),
         What::RunResumed => ("resume", String::new()),
         What::RunEnded { .. } => return None,

@@ -75,10 +75,14 @@ fn lines(snapshot: &Snapshot, note: Option<&str>, rows: usize, columns: usize, p
     let columns = columns.saturating_sub(1).max(1);
     let rows = rows.saturating_sub(1).max(1);
     let mut below: Vec<String> = Vec::new();
-    if rows >= 4 && let Some(waits) = waits(snapshot) {
+    if rows >= 4
+        && let Some(waits) = waits(snapshot)
+    {
         below.push(paint.yellow(&text::cut(&format!("  {waits}"), columns)));
     }
-    if rows >= 3 && let Some(note) = note {
+    if rows >= 3
+        && let Some(note) = note
+    {
         below.push(paint.bold(&text::cut(note, columns)));
     }
     below.push(bar(&snapshot.counts, snapshot, columns, paint));
@@ -103,7 +107,8 @@ fn running(snapshot: &Snapshot, room: usize, columns: usize, paint: Paint) -> Ve
             (text::line(&call.id), text::line(&call.tool) + &attempt, duration(call.elapsed))
         })
         .collect();
-    let widest = |of: fn(&(String, String, String)) -> &String| calls.iter().map(|c| text::width(of(c))).max().unwrap_or(0);
+    let widest =
+        |of: fn(&(String, String, String)) -> &String| calls.iter().map(|c| text::width(of(c))).max().unwrap_or(0);
     let time_width = 7;
     let id_width = widest(|c| &c.0).min(columns.saturating_sub(time_width + 4) * 3 / 5);
     let tool_width = widest(|c| &c.1).min(columns.saturating_sub(id_width + time_width + 6));
@@ -121,7 +126,7 @@ fn running(snapshot: &Snapshot, room: usize, columns: usize, paint: Paint) -> Ve
     lines
 }
 
-/// What waits for what: `3 wait for key file:/x held by edit2 · 5 for limit running`.
+/// What waits for what: `waiting: 3 for key file:/x held by edit2 · 5 for limit running`.
 fn waits(snapshot: &Snapshot) -> Option<String> {
     if snapshot.waiting.is_empty() {
         return None;
@@ -138,15 +143,13 @@ fn waits(snapshot: &Snapshot) -> Option<String> {
     if rest > 0 {
         parts.push(format!("{rest} for others"));
     }
-    let verb = if snapshot.counts.waiting.max(snapshot.waiting.len()) == 1 { "waits" } else { "wait" };
-    parts[0] = parts[0].replacen(" for", &format!(" {verb} for"), 1);
-    Some(parts.join(" · "))
+    Some(format!("waiting: {}", parts.join(" · ")))
 }
 
 /// What one call waits for, so that equal waits have equal texts.
 fn wait_text(call: &WaitingCall) -> String {
     let on = call.on.as_deref().map(text::line).unwrap_or_default();
-    let key = call.key.as_deref().map(|key| short_key(&text::line(key))).unwrap_or_default();
+    let key = call.key.as_deref().map(|key| short_key(&text::key(key))).unwrap_or_default();
     match call.cause.as_ref() {
         "input" => format!("for {on}"),
         "key" => format!("for key {key} held by {on}"),
@@ -194,7 +197,12 @@ fn bar(counts: &Counts, snapshot: &Snapshot, columns: usize, paint: Paint) -> St
     let bad = part(counts.failed + counts.cancelled);
     let good = part(ended).saturating_sub(bad);
     let rest = width - good - bad;
-    format!("{}{}{}  {facts}", paint.green(&"━".repeat(good)), paint.red(&"━".repeat(bad)), paint.dim(&"─".repeat(rest)))
+    format!(
+        "{}{}{}  {facts}",
+        paint.green(&"━".repeat(good)),
+        paint.red(&"━".repeat(bad)),
+        paint.dim(&"─".repeat(rest))
+    )
 }
 
 /// `1 call still runs`, `3 calls still run`.
@@ -235,12 +243,13 @@ mod tests {
 
     #[test]
     fn a_view_of_few_calls() {
-        let waiting = [("key", "edit2", Some("file:/x")), ("key", "edit2", Some("file:/x")), ("limit", "running", None)];
+        let waiting =
+            [("key", "edit2", Some("file:/x")), ("key", "edit2", Some("file:/x")), ("limit", "running", None)];
         let shown = lines(&snapshot(2, &waiting), None, 24, 70, PLAIN).join("\n");
         expect_test::expect![[r#"
             ▸ call_0  some.tool                1.50s
             ▸ call_1  some.tool (attempt 2)    1.50s
-              2 wait for key file:/x held by edit2 · 1 for limit running
+              waiting: 2 for key file:/x held by edit2 · 1 for limit running
             ━━━━━━━─────────────────────  10/40 · 2 running · 3 waiting · 3.00s"#]]
         .assert_eq(&shown);
     }

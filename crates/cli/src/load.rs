@@ -56,7 +56,8 @@ pub(crate) fn load(source: &Source, changes: &Changes) -> Result<Loaded, Refused
         plan.deadline = Some(deadline);
     }
     let beside = if name == STDIN { None } else { Some(source.plan.as_path()) };
-    let mut toolboxes = match toolbox_files(&source.tools, beside).and_then(|files| read_toolboxes(&files, &mut texts)) {
+    let mut toolboxes = match toolbox_files(&source.tools, beside).and_then(|files| read_toolboxes(&files, &mut texts))
+    {
         Ok(toolboxes) => toolboxes,
         Err(Refused::Invalid(problems, _)) => return Err(Refused::Invalid(problems, texts)),
         Err(refused) => return Err(refused),

@@ -115,7 +115,12 @@ fn check(args: &CheckArgs, color: When) -> Result<ExitCode, Refused> {
         say_problems(&plan.warnings, &texts, paint);
     }
     let name = text::line(&plan.name);
-    text::say(&format!("{} {}: {}, valid\n", paint.green("✓"), paint.bold(&name), text::count(plan.calls.len(), "call")));
+    text::say(&format!(
+        "{} {}: {}, valid\n",
+        paint.green("✓"),
+        paint.bold(&name),
+        text::count(plan.calls.len(), "call")
+    ));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -180,7 +185,10 @@ fn completions(shell: clap_complete::Shell) -> ExitCode {
 fn visible(command: &clap::Command) -> clap::Command {
     let parts: Vec<clap::Command> = command.get_subcommands().filter(|c| !c.is_hide_set()).cloned().collect();
     let arguments: Vec<clap::Arg> = command.get_arguments().cloned().collect();
-    clap::Command::new("fanout").about(command.get_about().cloned().unwrap_or_default()).args(arguments).subcommands(parts)
+    clap::Command::new("fanout")
+        .about(command.get_about().cloned().unwrap_or_default())
+        .args(arguments)
+        .subcommands(parts)
 }
 
 fn pretty(value: &serde_json::Value) -> String {

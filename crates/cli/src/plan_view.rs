@@ -61,9 +61,9 @@ fn summary(schedule: &Schedule, columns: usize, paint: Paint) -> String {
     let head = format!("◆ critical path {}: ", duration(schedule.critical_path_length));
     let shown = chain(&path, columns.saturating_sub(text::width(&head)));
     format!(
-        "\n{}{shown}\n{} expected: {}, against {} one by one; at most {} at once\n",
+        "\n{}{shown}\nexpected: {} in {}, against {} one by one; at most {} at once\n",
         paint.yellow(&head),
-        count(schedule.calls.len(), "call"),
+        count(schedule.calls.iter().filter(|call| !call.id.contains('[')).count(), "call"),
         paint.bold(&duration(schedule.makespan)),
         duration(schedule.calls_total),
         schedule.slots,
@@ -96,7 +96,7 @@ fn waits(call: &ScheduledCall) -> String {
     for wait in call.waits_for.iter().filter(|w| w.cause != "input" && w.cause != "after") {
         let on = wait.on.as_deref().map(text::line).unwrap_or_default();
         let part = match (wait.cause.as_ref(), wait.key.as_deref()) {
-            (_, Some(key)) => format!("key {} after {on}", text::line(key)),
+            (_, Some(key)) => format!("key {} after {on}", text::key(key)),
             ("limit", None) => format!("limit {on}"),
             ("rate", None) => format!("rate {on}"),
             ("stop", None) => format!("success of {on}"),
@@ -120,7 +120,8 @@ fn named(call: &ScheduledCall, cause: &str) -> Vec<String> {
 pub(crate) fn dot(schedule: &Schedule) -> String {
     let critical: HashSet<&str> = schedule.critical_path.iter().map(|id| id.as_ref()).collect();
     let ids: HashSet<&str> = schedule.calls.iter().map(|call| call.id.as_ref()).collect();
-    let mut out = String::from("digraph plan {\n  rankdir=LR;\n  node [shape=box, style=rounded, fontname=\"sans-serif\"];\n");
+    let mut out =
+        String::from("digraph plan {\n  rankdir=LR;\n  node [shape=box, style=rounded, fontname=\"sans-serif\"];\n");
     out.push_str("  edge [fontname=\"sans-serif\", fontsize=10];\n");
     let _ = writeln!(out, "  label={};", quoted(&schedule.name));
     for call in &schedule.calls {

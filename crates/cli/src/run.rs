@@ -75,7 +75,8 @@ pub(crate) async fn call(args: &CallArgs, color: When) -> Result<ExitCode, Refus
     let invalid = |problems| Refused::Invalid(problems, diagnostics::Texts::default());
     let engine = load::engine(toolboxes, &Limits::default(), None).map_err(invalid)?;
     // What is given here is data: nothing in it refers to anything.
-    let plan = Plan::new(args.tool.as_str()).call(Call::new("result", args.tool.as_str()).args(literal(Value::Object(given))));
+    let plan =
+        Plan::new(args.tool.as_str()).call(Call::new("result", args.tool.as_str()).args(literal(Value::Object(given))));
     let valid = engine.validate(plan, Map::new()).map_err(invalid)?;
     let progress = if text::stderr_is_terminal() && !text::is_dumb() { Progress::Live } else { Progress::Failures };
     let followed = follow(|| engine.run(valid), progress, paint, None).await;

@@ -2,6 +2,7 @@
 //! It does not know what is written.
 
 use std::io::{IsTerminal, Write};
+use std::sync::OnceLock;
 use std::time::Duration;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
@@ -70,8 +71,11 @@ pub(crate) fn print(text: &str) {
     let _ = stdout.flush();
 }
 
-/// Rows and columns of the terminal at standard error.
+/// Rows and columns of the terminal at standard error; where there is none, lines may be long.
 pub(crate) fn terminal_size() -> (usize, usize) {
+    if !stderr_is_terminal() {
+        return (24, 160);
+    }
     let size = rustix::termios::tcgetwinsize(std::io::stderr()).ok();
     let or = |n: Option<u16>, name: &str, default: usize| match n {
         Some(n) if n > 0 => usize::from(n),
@@ -120,6 +124,20 @@ fn push_harmless(out: &mut String, c: char) {
         out.push_str(&format!("\\u{{{:x}}}", u32::from(c)));
     } else {
         out.push(c);
+    }
+}
+
+/// A key as it is shown: harmless, and a file in the working directory by its path from there.
+pub(crate) fn key(key: &str) -> String {
+    static HERE: OnceLock<Option<String>> = OnceLock::new();
+    let here = HERE.get_or_init(|| Some(std::env::current_dir().ok()?.canonicalize().ok()?.to_str()?.to_string()));
+    let below = here.as_deref().filter(|here| *here != "/").and_then(|here| {
+        let rest = key.strip_prefix("file:")?.strip_prefix(here)?;
+        if rest.is_empty() { Some(".") } else { rest.strip_prefix('/') }
+    });
+    match below {
+        Some(path) => format!("file:{}", line(path)),
+        None => line(key),
     }
 }
 

@@ -10,17 +10,17 @@ use std::fmt::Write as _;
 pub(crate) fn list(catalog: &Catalog, columns: usize, paint: Paint) -> String {
     let tools = catalog.tools();
     let name_width = tools.iter().map(|t| text::width(&text::line(&t.spec.name))).max().unwrap_or(0).clamp(4, 32);
+    let effects_width = tools.iter().map(|t| text::width(&effects_text(t))).max().unwrap_or(0).clamp(4, 36);
+    let about_width = columns.saturating_sub(name_width + effects_width + 5).max(16);
     let mut out = String::new();
     for tool in tools {
-        let effects = effects_text(tool);
-        let room = columns.saturating_sub(name_width + 4);
-        let about = text::line(&tool.spec.description);
-        let about = text::cut(&about, room.saturating_sub(text::width(&effects) + 2).max(20));
+        let effects = text::pad(&effects_text(tool), effects_width);
         let _ = writeln!(
             out,
-            "{}  {about}  {}",
+            "{}  {}  {}",
             paint.bold(&text::pad(&text::line(&tool.spec.name), name_width)),
-            if tool.undeclared { paint.yellow(&effects) } else { paint.dim(&effects) }
+            if tool.undeclared { paint.yellow(&effects) } else { paint.dim(&effects) },
+            text::cut(&text::line(&tool.spec.description), about_width),
         );
     }
     let undeclared: Vec<&str> = tools.iter().filter(|t| t.undeclared).map(|t| t.spec.name.as_ref()).collect();
@@ -57,16 +57,16 @@ pub(crate) fn one(tool: &CatalogTool, paint: Paint) -> String {
         fact("uses", uses.join(", "));
     }
     if let Some(d) = settings.timeout {
-        fact("timeout", duration(d));
+        fact("timeout", round(d));
     }
     if let Some(d) = settings.idle_timeout {
-        fact("idle", format!("ended after {} of silence", duration(d)));
+        fact("idle", format!("ended after {} of silence", round(d)));
     }
     if let Some(retry) = settings.retry {
         fact("attempts", retry.attempts.map_or_else(|| "default".to_string(), |n| n.to_string()));
     }
     if let Some(d) = settings.expect {
-        fact("expected", duration(d));
+        fact("expected", round(d));
     }
     out.push_str(&schema_block("arguments", &spec.args_schema, paint));
     if let Some(schema) = &spec.result_schema {
@@ -127,7 +127,12 @@ fn effects_text(tool: &CatalogTool) -> String {
     }
 }
 
+/// A duration that somebody chose: `30s`, not `30.0s`.
+fn round(d: std::time::Duration) -> String {
+    duration(d).replace(".00s", "s").replace(".0s", "s")
+}
+
 fn rate_text(rate: Rate) -> String {
     let burst = rate.burst.map(|n| format!(", {n} at once")).unwrap_or_default();
-    format!("at most {} in {}{burst}", rate.count, duration(rate.per))
+    format!("at most {} in {}{burst}", rate.count, round(rate.per))
 }
