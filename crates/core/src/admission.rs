@@ -13,6 +13,7 @@ use crate::fault::Fault;
 use crate::gates::GateId;
 use crate::keys::Block;
 use crate::policy::{self, ClassKey, Rank};
+use crate::queue::Queue;
 use crate::timers::TimerId;
 use crate::types::*;
 use std::collections::{BTreeSet, VecDeque};
@@ -24,7 +25,7 @@ pub(crate) struct Class {
     pub(crate) run: u32,
     #[expect(dead_code, reason = "keeps the address that names the class from being used again")]
     settings: Arc<Settings>,
-    queue: BTreeSet<(Rank, u32)>,
+    queue: Queue,
     place: Place,
     /// What it was last kept out by.
     cause: Option<Cause>,
@@ -143,8 +144,18 @@ impl Core {
         self.run_at_mut(run).ready -= 1;
         self.admission.ready -= 1;
         self.unkeep(kept);
-        self.class_mut(class).queue.remove(&(rank, slot));
+        self.leave_queue(class, rank, slot);
         self.place_class(class);
+    }
+
+    /// Takes a call that is no longer ready, or no longer of this rank, out of its class's queue.
+    fn leave_queue(&mut self, class: u32, rank: Rank, slot: u32) {
+        let Core { calls, admission, .. } = self;
+        let queue = &mut admission.classes[class as usize].as_mut().expect("a class of a run").queue;
+        queue.remove((rank, slot), |(rank, slot)| {
+            let call = &calls[slot as usize];
+            call.state == State::Ready { kept: Kept::Not } && call.rank == rank
+        });
     }
 
     /// The rank of a call changed while it was ready.
@@ -153,9 +164,8 @@ impl Core {
         let (old, class) = (call.rank, call.class);
         call.rank = rank;
         if call.state == (State::Ready { kept: Kept::Not }) {
-            let queue = &mut self.class_mut(class).queue;
-            queue.remove(&(old, slot));
-            queue.insert((rank, slot));
+            self.leave_queue(class, old, slot);
+            self.class_mut(class).queue.insert((rank, slot));
             self.place_class(class);
         }
     }
@@ -169,7 +179,7 @@ impl Core {
         let class = Class {
             run,
             settings: settings.clone(),
-            queue: BTreeSet::new(),
+            queue: Queue::default(),
             place: if self.run_at(run).paused { Place::Paused } else { Place::Idle },
             cause: None,
         };
@@ -201,7 +211,10 @@ impl Core {
     /// The run was paused or resumed.
     pub(crate) fn pause_classes(&mut self, run: u32, paused: bool) {
         for class in self.run_at(run).classes.clone() {
-            let waiting: Vec<u32> = self.class(class).queue.iter().map(|x| x.1).collect();
+            let mut waiting: Vec<u32> = self.class(class).queue.iter().map(|x| x.1).collect();
+            waiting.retain(|&slot| matches!(self.call(slot).state, State::Ready { .. }));
+            waiting.sort_unstable_by_key(|&slot| (self.call(slot).rank, slot));
+            waiting.dedup();
             let cause = if paused { self.class(class).cause } else { Some(Cause::Pause) };
             for slot in waiting {
                 let now = self.now;
@@ -247,7 +260,7 @@ impl Core {
     fn class_key(&self, class: u32) -> Option<ClassKey> {
         let c = self.class(class);
         let (rank, _) = c.queue.first()?;
-        Some(ClassKey { service: self.run_at(c.run).service, rank: *rank, run: c.run })
+        Some(ClassKey { service: self.run_at(c.run).service, rank, run: c.run })
     }
 
     /// Takes a class out of wherever it is.
@@ -306,7 +319,7 @@ impl Core {
     /// is parked.
     fn try_class(&mut self, class: u32) {
         self.class_mut(class).place = Place::Tried;
-        while let Some(&(_, slot)) = self.class(class).queue.first() {
+        while let Some((_, slot)) = self.class(class).queue.first() {
             match self.misfit(slot) {
                 None => self.start(slot),
                 Some(Misfit::Gate { gate, amount, reserved }) => return self.park(class, gate, amount, reserved),
@@ -519,6 +532,7 @@ impl Core {
                     self.gates.freed.swap_remove(at);
                     if let GateId::Rate(rate) = gate
                         && self.gates.is_waited_for(gate)
+                        && self.gates.rate_opens(rate) > self.now
                     {
                         self.timers.set_rare(self.gates.rate_opens(rate), TimerId::Rate(rate));
                     }
@@ -578,7 +592,7 @@ impl Core {
         if kept == Kept::Not {
             self.class_mut(class).queue.insert((rank, slot));
         } else {
-            self.class_mut(class).queue.remove(&(rank, slot));
+            self.leave_queue(class, rank, slot);
         }
         self.place_class(class);
     }

@@ -11,7 +11,9 @@ impl Core {
     /// A call has its outcome.
     pub(crate) fn end(&mut self, slot: u32, outcome: Outcome, reason: Reason) {
         let in_flight = self.call(slot).in_flight();
-        if !in_flight && let Some(cause) = self.cause(slot) {
+        if !in_flight {
+            // Ready, but nobody has looked at it yet: it waited for the driver.
+            let cause = self.cause(slot).unwrap_or(Cause::Resolve);
             let now = self.now;
             self.calls[slot as usize].account(cause, now);
         }

@@ -15,6 +15,7 @@ mod keys;
 mod listing;
 mod order;
 pub mod policy;
+mod queue;
 mod seats;
 #[cfg(feature = "sim")]
 pub mod sim;
