@@ -1,7 +1,7 @@
 //! A started program on its leash: it, its group and all it forked end before, or with, the leash.
 //! It does not know what the program is for or what it prints.
 
-use super::scan::{bearers, end_all, strays};
+use super::scan::{bearers, bears, end_all, strays};
 use super::{Processes, SWEEP_BOUND, lock};
 use crate::tool::{AttemptId, Usage};
 use rustix::io::Errno;
@@ -131,7 +131,10 @@ impl Leash {
         let left = thorough
             // Harmless if the number is another group's by now: nothing is sent.
             || test_kill_process_group(self.pid).is_ok()
-            || processes.0.adopts && !processes.0.adopted().is_empty();
+            || processes.0.adopts && {
+                let mark = processes.mark(&self.entry.id);
+                processes.0.adopted().into_iter().any(|pid| bears(pid, &mark))
+            };
         if left {
             let (processes, id) = (processes.clone(), self.entry.id.clone());
             let _cancelled = tokio::task::spawn_blocking(move || sweep(&processes, &id)).await;

@@ -25,7 +25,7 @@ use scan::{Mark, bearers, end_all, for_each};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 /// How long killed processes may take to be gone before they are left to the guard.
@@ -42,8 +42,9 @@ pub struct ProcessOptions {
     /// The program that ends what is left when this process dies; absent, a shell script does it.
     pub guard: Option<GuardCommand>,
     /// Make this process adopt what its tools leave behind, so that a daemon is noticed, and ended, before its
-    /// call ends, instead of a moment later. It then also reaps every child that its main thread started itself:
-    /// for programs that are an engine and nothing else.
+    /// call ends, instead of a moment later; and one that shed its mark too, at the end of the engine. Every child
+    /// that the main thread of the process starts by itself is then taken for left behind as well, reaped and
+    /// ended: for programs that are an engine and nothing else.
     pub subreaper: bool,
 }
 
@@ -154,12 +155,12 @@ impl Processes {
             return;
         }
         // Weak: an engine that ends looks by itself.
-        let weak = Arc::downgrade(&self.0);
+        let due = SweepDue(Arc::downgrade(&self.0));
         tokio::spawn(async move {
             tokio::time::sleep(SWEEP_DELAY).await;
             let sweep = move || {
-                if let Some(inner) = weak.upgrade() {
-                    inner.sweep_due.store(false, Ordering::Relaxed);
+                if let Some(inner) = due.0.upgrade() {
+                    drop(due);
                     end_all(|| inner.bearers_of_ended(), SWEEP_BOUND);
                 }
             };
@@ -169,10 +170,23 @@ impl Processes {
     }
 }
 
+/// A look around that is due; another can be once this is dropped, also when the runtime dropped it.
+struct SweepDue(Weak<Inner>);
+
+impl Drop for SweepDue {
+    fn drop(&mut self) {
+        if let Some(inner) = self.0.upgrade() {
+            inner.sweep_due.store(false, Ordering::Relaxed);
+        }
+    }
+}
+
 impl Inner {
     fn end_everything(&self) -> usize {
         let mark = Mark::engine(&self.engine);
-        end_all(|| bearers(&mark), SWEEP_BOUND)
+        let left = end_all(|| bearers(&mark), SWEEP_BOUND);
+        // What shed its mark came to us all the same.
+        left + if self.adopts { end_all(|| self.adopted(), SWEEP_BOUND) } else { 0 }
     }
 
     /// Processes that bear this engine's mark and that of no live attempt.
@@ -213,14 +227,15 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        let Some(guard) = self.guard.get_mut().unwrap_or_else(PoisonError::into_inner).take() else {
+        if lock(&self.guard).is_none() {
+            // No program was ever started.
             return;
-        };
-        let left = self.end_everything();
-        if self.adopts {
-            self.adopted();
         }
-        guard.dismiss(left == 0);
+        // The guard keeps its place meanwhile, so that it isn't taken for something left behind.
+        let left = self.end_everything();
+        if let Some(guard) = lock(&self.guard).take() {
+            guard.dismiss(left == 0);
+        }
     }
 }
 

@@ -60,6 +60,11 @@ impl Environ {
     }
 }
 
+/// Whether a process bears the mark.
+pub(crate) fn bears(pid: i32, mark: &Mark) -> bool {
+    mark.is_borne_by(&Environ::of(pid, Vec::new()))
+}
+
 /// All live processes that bear the mark, and their descendants, guards excepted.
 pub(crate) fn bearers(mark: &Mark) -> Vec<i32> {
     let (mut all, unmarked) = family(mark);

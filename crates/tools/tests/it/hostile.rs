@@ -180,6 +180,10 @@ fn subreaper_program() {
             assert_eq!(show(&run(&world.sh(daemon, |_| ())).await), "ok \"fine\"");
             assert_eq!(world.marked(), 0);
         }
+        // Without mark, group and parents: it is ended with the engine, which `alone` checks.
+        let escaped = "(setsid env -i sh -c '(exec sleep 1000) &' >/dev/null 2>&1 &); sleep 0.02; echo fine";
+        run(&world.sh(escaped, |_| ())).await.unwrap();
+        assert_eq!(crate::world::children().len(), 2, "the guard and the daemon");
         println!("\nno daemon was left");
     });
 }

@@ -152,7 +152,8 @@ fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-fn children() -> Vec<String> {
+/// Children of this process, dead ones too.
+pub(crate) fn children() -> Vec<String> {
     let threads = std::fs::read_dir("/proc/self/task").unwrap().flatten();
     threads
         .flat_map(|thread| {
