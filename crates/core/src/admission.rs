@@ -37,7 +37,11 @@ enum Place {
     /// Its queue is empty.
     Idle,
     Candidate(ClassKey),
-    Parked { gate: GateId, amount: u64, key: ClassKey },
+    Parked {
+        gate: GateId,
+        amount: u64,
+        key: ClassKey,
+    },
     /// Being tried: whoever tries it puts it somewhere afterwards.
     Tried,
     Paused,
