@@ -110,7 +110,7 @@ impl Driver {
             // A journal's place: what must be remembered before it is done is remembered here.
             self.perform(action);
             done += 1;
-            if done % defaults::TURN_ACTIONS != 0 {
+            if !done.is_multiple_of(defaults::TURN_ACTIONS) {
                 continue;
             }
             self.look_at_clock();

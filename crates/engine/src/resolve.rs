@@ -21,11 +21,21 @@ pub(crate) fn resolve(tables: &Tables, run: &mut RunData, call: CallRef, again: 
         (false, _, _) => arguments(tables, run, call),
     };
     made.unwrap_or_else(|error| {
+        let error = too_deep(run, call).filter(|_| error.code == "no_result").unwrap_or(error);
         if let Some(slot) = run.slot_mut(call) {
             slot.more().error = Some(error);
         }
         Resolution::Error
     })
+}
+
+/// A result that is there but cannot be looked into looks like one that is not there; this tells which it is.
+fn too_deep(run: &RunData, call: CallRef) -> Option<Refused> {
+    let inputs = run.call(call).inputs.iter().map(|(input, _)| *input);
+    let input = inputs.into_iter().find(|input| run.slots[*input as usize].is_unreadable())?;
+    let id = &run.plan.calls[input as usize].id;
+    let message = format!("the result of `{id}` is nested more than 127 levels deep, so no part of it can be referred to");
+    Some(error("result_too_deep", message))
 }
 
 /// The list of a `foreach` call becomes its elements.

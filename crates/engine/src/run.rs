@@ -117,6 +117,11 @@ impl Slot {
         self.more.as_ref()?.error.as_deref()
     }
 
+    /// Whether there is a result that cannot be parsed.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        self.result.is_some() && self.value().is_none()
+    }
+
     /// The value that those who refer to this call see.
     fn value(&self) -> Option<&Arc<Value>> {
         let result = self.result.as_ref()?;

@@ -131,6 +131,27 @@ async fn too_many_elements_are_refused_whole() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_result_too_deep_to_look_into_is_said_to_be_so() {
+    struct Deep;
+    impl fanout::Tool for Deep {
+        fn call(&self, _: fanout::Attempt) -> fanout::ToolFuture {
+            let text = format!("{}{}", "[".repeat(5_000), "]".repeat(5_000));
+            let value = serde_json::value::RawValue::from_string(text);
+            Box::pin(async { Ok(fanout::ToolOutput::new(value?.into())) })
+        }
+    }
+    let mut described = fanout::Native::new("");
+    described.add("deep", "Gives deep lists.", |_: ()| async { Ok(()) }).effects_none();
+    let mut deep: fanout::Toolbox = described.into();
+    deep.tools = vec![std::sync::Arc::new(Deep)];
+    let builder = fanout::Engine::builder().toolbox(deep).toolbox(stubs::toolbox(&stubs::Store::default()));
+    let plan = "name: deep\ncalls:\n  - {id: a, tool: deep}\n  - {id: b, tool: sleep, args: {value: \"${a[0]}\"}}\n";
+    let report = run(&stubs::build(builder), plan).await;
+    let errors: Vec<_> = report.calls.iter().map(|call| call.error.as_ref().map(|error| error.message.as_str())).collect();
+    expect![[r#"[None, Some("the result of `a` is nested more than 127 levels deep, so no part of it can be referred to")]"#]].assert_eq(&format!("{errors:?}"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_element_that_fails_fails_the_list_at_its_end() {
     let plan = r#"
 name: element fails
