@@ -32,7 +32,7 @@ fn plans_that_go_in_circles() {
     }
     refused(&Folder::with_plan(&format!("name: c\n{tools}\ncalls:\n{calls}")), "plan.yaml", &["cycle"]);
     let own = format!("name: c\n{tools}\ncalls: [{{id: a, tool: t, args: {{x: '${{a}}'}}}}]");
-    refused(&Folder::with_plan(&own), "plan.yaml", &["cycle"]);
+    refused(&Folder::with_plan(&own), "plan.yaml", &["self_reference"]);
 }
 
 #[test]
@@ -65,11 +65,11 @@ fn plans_of_a_hundred_megabytes() {
 fn plans_that_are_not_text() {
     let folder = Folder::new();
     folder.write("bytes.yaml", b"name: \xff\xfe\ncalls: []\n");
-    refused(&folder, "bytes.yaml", &["not_text"]);
+    refused(&folder, "bytes.yaml", &["not_utf8"]);
     folder.write("bytes.json", b"{\"name\": \"\xc3\x28\"}");
-    refused(&folder, "bytes.json", &["not_text"]);
+    refused(&folder, "bytes.json", &["not_utf8"]);
     folder.write("zeros.yaml", [0; 10_000]);
-    refused(&folder, "zeros.yaml", &["not_text", "bad_yaml"]);
+    refused(&folder, "zeros.yaml", &["not_utf8", "not_text", "bad_yaml"]);
     folder.write("empty.yaml", "");
     refused(&folder, "empty.yaml", &["wrong_type", "missing_field", "bad_yaml", "empty_plan"]);
 }
