@@ -30,7 +30,10 @@ pub(crate) struct SimArgs {
     /// Plant every fault and count the worlds until it is caught.
     #[arg(long)]
     mutants: bool,
-    /// Only the fault of this name.
+    /// Go on after a broken promise, and print the first of each kind.
+    #[arg(long)]
+    all: bool,
+    /// Plant the fault of this name.
     #[arg(long)]
     fault: Option<String>,
     /// Compare the decisions of the core with a naive scheduler's in this many worlds.
@@ -48,11 +51,11 @@ pub(crate) fn main(args: SimArgs) -> Result<()> {
         return mutants(args.start);
     }
     if let Some(count) = args.differential {
-        return worlds("differential worlds", args.start, count, |seed| {
+        return worlds("differential worlds", args.start, count, args.all, |seed| {
             sim::differential(seed).map(|starts| (starts, starts))
         });
     }
-    worlds("worlds", args.start, args.seeds, |seed| {
+    worlds("worlds", args.start, args.seeds, args.all, |seed| {
         let lived = sim::run(seed, Options { fault, ..Options::default() });
         // Now and then a world is lived twice: the same seed must give the same trace.
         if seed % 64 == 0 && lived.violation.is_none() {
@@ -101,6 +104,7 @@ fn worlds(
     name: &str,
     start: u64,
     count: u64,
+    all: bool,
     live: impl Fn(u64) -> Result<(u64, u64), Violation> + Sync,
 ) -> Result<()> {
     let began = Instant::now();
@@ -124,11 +128,13 @@ fn worlds(
                                 starts.fetch_add(t, Ordering::Relaxed);
                             }
                             Err(violation) => {
-                                stop.store(true, Ordering::Relaxed);
                                 if let Ok(mut found) = found.lock() {
                                     found.push(violation);
                                 }
-                                return;
+                                if !all {
+                                    stop.store(true, Ordering::Relaxed);
+                                    return;
+                                }
                             }
                         }
                     }
@@ -141,6 +147,16 @@ fn worlds(
     let seconds = began.elapsed().as_secs_f64();
     let mut found = found.into_inner().unwrap_or_default();
     found.sort_by_key(|v| v.seed);
+    if all {
+        let mut kinds = std::collections::BTreeMap::new();
+        for violation in &found {
+            let kind: String = violation.what.chars().filter(|c| !c.is_ascii_digit()).collect();
+            kinds.entry(kind).or_insert((0, violation)).0 += 1;
+        }
+        for (times, first) in kinds.values() {
+            println!("{times} times, first: {first}");
+        }
+    }
     if let Some(first) = found.first() {
         bail!("{first}\nsee it happen: cargo xtask sim --trace {}", first.seed);
     }
@@ -164,14 +180,18 @@ fn mutants(start: u64) -> Result<()> {
     println!("{:<24} {:>8}  {}", "fault", "worlds", "what it does; how it was caught");
     for &(fault, what) in Fault::ALL {
         match first_caught(fault, start) {
-            Some((worlds, violation)) => println!("{:<24} {worlds:>8}  {what}; {}", format!("{fault:?}"), violation.what),
+            Some((worlds, violation)) => {
+                println!("{:<24} {worlds:>8}  {what}; {}", format!("{fault:?}"), violation.what)
+            }
             None => {
                 survived += 1;
                 println!("{:<24} {:>8}  {what}", format!("{fault:?}"), "SURVIVED");
             }
         }
     }
-    if survived > 0 { bail!("{survived} faults were not caught in {MUTANT_WORLDS_MAX} worlds") }
+    if survived > 0 {
+        bail!("{survived} faults were not caught in {MUTANT_WORLDS_MAX} worlds")
+    }
     println!("all {} faults were caught", Fault::ALL.len());
     Ok(())
 }

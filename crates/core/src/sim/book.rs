@@ -126,6 +126,9 @@ pub(super) struct RateBook {
 pub(super) struct Book<'w> {
     pub(super) world: &'w World,
     pub(super) now: Time,
+    /// The time of the fact before the last.
+    pub(super) last: Time,
+    told: Time,
     pub(super) runs: Vec<Run>,
     pub(super) capacity: Vec<(LimitId, u64)>,
     pub(super) rates: Vec<RateBook>,
@@ -209,6 +212,8 @@ impl<'w> Book<'w> {
         Book {
             world,
             now: Time(0),
+            last: Time(0),
+            told: Time(0),
             runs: runs.collect(),
             capacity: Vec::new(),
             rates: Vec::new(),
@@ -264,9 +269,8 @@ impl<'w> Book<'w> {
         taken[..from as usize].fill(true);
         let mut first = from;
         while first < to {
-            let next = (first..to).find(|&c| {
-                !taken[c as usize] && plan.calls[c as usize].inputs.iter().all(|i| taken[i.call as usize])
-            });
+            let next = (first..to)
+                .find(|&c| !taken[c as usize] && plan.calls[c as usize].inputs.iter().all(|i| taken[i.call as usize]));
             let Some(next) = next else { break };
             taken[next as usize] = true;
             book.place[next as usize] = u32::try_from(book.serial.len()).unwrap_or(0);
@@ -416,6 +420,8 @@ impl Book<'_> {
     /// Takes note of a fact that the core is about to be told.
     pub(super) fn fact(&mut self, event: &Event) {
         let now = self.now;
+        self.last = self.told;
+        self.told = now;
         for run in &mut self.runs {
             if run.added && !run.ended && !run.expired && run.deadline.is_some_and(|d| d <= now) {
                 run.expired = true;
@@ -467,8 +473,10 @@ impl Book<'_> {
                 }
             }
             Event::Progressed { attempt } => {
+                let idle = self.find(attempt.call).and_then(|c| self.plan(c.who).settings.idle_timeout);
                 if self.is_live(*attempt)
                     && let Some(call) = self.find_mut(attempt.call)
+                    && idle.is_none_or(|t| call.silent_since.after(t) > now)
                 {
                     call.silent_since = now;
                 }
@@ -500,8 +508,11 @@ impl Book<'_> {
 
     /// Whether this attempt runs, as far as the core was told.
     pub(super) fn is_live(&self, attempt: AttemptRef) -> bool {
-        self.find(attempt.call)
-            .is_some_and(|c| c.stage == Stage::Running && c.attempts == attempt.attempt && c.end.is_none())
+        self.find(attempt.call).is_some_and(|c| {
+            // What was due came first: a report after the grace is one too many.
+            let given_up = c.aborted.is_some_and(|(at, _)| at.after(GRACE) <= self.now);
+            c.stage == Stage::Running && c.attempts == attempt.attempt && c.end.is_none() && !given_up
+        })
     }
 
     /// Takes note of an order that was found right.
@@ -517,13 +528,14 @@ impl Book<'_> {
                 // A driver that comes late finds orders from when they were due.
                 let settings = &self.plan(attempt.call).settings;
                 let deadline = self.runs[attempt.call.run.0 as usize].deadline;
-                let now = self.now;
+                let (now, last) = (self.now, self.last);
                 if let Some(call) = self.find_mut(attempt.call) {
                     let due = match reason {
                         AbortReason::Timeout => Some(call.attempt_started.after(settings.timeout)),
                         AbortReason::IdleTimeout => settings.idle_timeout.map(|t| call.silent_since.after(t)),
                         AbortReason::Deadline => deadline,
-                        AbortReason::Stopped | AbortReason::Cancelled => None,
+                        AbortReason::Stopped => Some(last),
+                        AbortReason::Cancelled => None,
                     };
                     let due = due.map_or(now, |d| d.min(now)).max(call.attempt_started);
                     call.aborted = Some((due, *reason));

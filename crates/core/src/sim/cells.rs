@@ -8,8 +8,7 @@ use crate::types::Key;
 const BITS: [u32; 4] = [2, 2, 1, 1];
 
 /// Names of segments; one is the beginning of another, and levels share names.
-const NAMES: [[&str; 4]; 4] =
-    [["a", "a2", "b", "c"], ["a", "a2", "b", "bb"], ["x", "x2", "", ""], ["a", "y", "", ""]];
+const NAMES: [[&str; 4]; 4] = [["a", "a2", "b", "c"], ["a", "a2", "b", "bb"], ["x", "x2", "", ""], ["a", "y", "", ""]];
 
 /// The deepest key.
 pub(super) const DEPTH_MAX: u8 = 4;
@@ -89,9 +88,7 @@ pub(super) struct Touch {
 
 /// The leaves that some claims read and write.
 pub(super) fn masks(touches: &[Touch]) -> (u64, u64) {
-    touches.iter().fold((0, 0), |(r, w), t| {
-        if t.write { (r, w | t.node.mask()) } else { (r | t.node.mask(), w) }
-    })
+    touches.iter().fold((0, 0), |(r, w), t| if t.write { (r, w | t.node.mask()) } else { (r | t.node.mask(), w) })
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ enum Coming {
     Timed(usize),
     Resolved { call: CallRef, again: bool },
     Report { attempt: AttemptRef, end: AttemptEnd },
-    Alive { attempt: AttemptRef, every: u64 },
+    Alive { attempt: AttemptRef, every: u64, left: u32 },
     Settle { attempt: AttemptRef },
     Child { run: u32, parent: AttemptRef },
     Fact(Event),
@@ -117,7 +117,29 @@ impl<'w, S: Scheduler> Drive<'w, S> {
         self.later(self.book.now.0 + delay, coming);
     }
 
+    /// Whether what comes next changes what there is to be ordered about: then all before it is done first, so that
+    /// the book and the core agree on what came first.
+    fn comes_alone(&self) -> bool {
+        let next = self.coming.peek().and_then(|Reverse((_, i))| self.slab[*i as usize].as_ref());
+        match next {
+            Some(Coming::Resolved { call, .. }) => call.element.is_none() && self.book.plan(*call).foreach.is_some(),
+            Some(Coming::Timed(i)) => !matches!(self.world.events[*i].1, Timed::Fact(_)),
+            Some(Coming::Child { .. }) => true,
+            _ => false,
+        }
+    }
+
     fn next(&mut self) -> Result<(), Violation> {
+        if self.comes_alone() {
+            let at = self.coming.peek().map_or(0, |Reverse((at, _))| *at);
+            if self.undrained {
+                self.drain()?;
+            }
+            if self.core.poll_timeout().is_some_and(|t| t.0 <= at) {
+                self.book.now = self.book.now.max(Time(at));
+                self.deliver(Event::Tick)?;
+            }
+        }
         let Some(Reverse((at, i))) = self.coming.pop() else { return Ok(()) };
         let Some(coming) = self.slab[i as usize].take() else { return Ok(()) };
         let before = self.book.now;
@@ -147,32 +169,35 @@ impl<'w, S: Scheduler> Drive<'w, S> {
                 if self.book.is_live(attempt) {
                     let took = match end {
                         AttemptEnd::Succeeded => true,
-                        AttemptEnd::Failed { reached: Reached::No, .. } | AttemptEnd::Aborted { reached: Reached::No } => false,
+                        AttemptEnd::Failed { reached: Reached::No, .. }
+                        | AttemptEnd::Aborted { reached: Reached::No } => false,
                         _ => self.world.fate(attempt).effect,
                     };
                     self.book.effect(attempt.call, took);
                 }
                 Some(Event::Finished { attempt, end })
             }
-            Coming::Alive { attempt, every } => {
-                if !self.book.is_live(attempt) {
+            Coming::Alive { attempt, every, left } => {
+                if left == 0 || !self.book.is_live(attempt) {
                     return None;
                 }
-                self.after(every, Coming::Alive { attempt, every });
+                self.after(every, Coming::Alive { attempt, every, left: left - 1 });
                 Some(Event::Progressed { attempt })
             }
             Coming::Settle { attempt } => {
                 let call = self.book.find(attempt.call)?;
                 let took = call.effects.last().is_some_and(|e| e.0);
-                let answer = match mix(self.world.seed, u64::from(attempt.attempt) + 31 * u64::from(attempt.call.call)) % 3 {
-                    0 => DoubtAnswer::Rerun,
-                    1 if took => DoubtAnswer::Succeeded,
-                    _ => DoubtAnswer::Fail,
-                };
+                let answer =
+                    match mix(self.world.seed, u64::from(attempt.attempt) + 31 * u64::from(attempt.call.call)) % 3 {
+                        0 => DoubtAnswer::Rerun,
+                        1 if took => DoubtAnswer::Succeeded,
+                        _ => DoubtAnswer::Fail,
+                    };
                 Some(Event::DoubtSettled { attempt, answer })
             }
             Coming::Child { run, parent } => {
-                let live = self.book.is_live(parent) && self.book.find(parent.call).is_some_and(|c| c.aborted.is_none());
+                let live =
+                    self.book.is_live(parent) && self.book.find(parent.call).is_some_and(|c| c.aborted.is_none());
                 if !live {
                     return None;
                 }
@@ -200,8 +225,12 @@ impl<'w, S: Scheduler> Drive<'w, S> {
     }
 
     fn resolved(&mut self, call: CallRef, again: bool) -> Event {
-        let wanted = self.book.find(call).is_some_and(|c| c.named == super::book::Named::Asked && c.stage != Stage::Ended);
-        if wanted && again && let Some(c) = self.book.find_mut(call) {
+        let wanted =
+            self.book.find(call).is_some_and(|c| c.named == super::book::Named::Asked && c.stage != Stage::Ended);
+        if wanted
+            && again
+            && let Some(c) = self.book.find_mut(call)
+        {
             c.rekeys += 1;
         }
         let decision = self.book.decide(call);
@@ -307,7 +336,7 @@ impl<'w, S: Scheduler> Drive<'w, S> {
             }
         }
         if let Some(every) = fate.progress {
-            self.after(every, Coming::Alive { attempt, every });
+            self.after(every, Coming::Alive { attempt, every, left: 20 });
         }
     }
 
@@ -337,7 +366,9 @@ impl<'w, S: Scheduler> Drive<'w, S> {
                     self.after(after + more, Coming::Fact(Event::Finished { attempt, end: AttemptEnd::Succeeded }));
                 }
             }
-            WhenAborted::Succeeds { after } => self.after(after, Coming::Report { attempt, end: AttemptEnd::Succeeded }),
+            WhenAborted::Succeeds { after } => {
+                self.after(after, Coming::Report { attempt, end: AttemptEnd::Succeeded })
+            }
             WhenAborted::TooLate(after) => {
                 // It may have taken effect before it was told to end; nobody will know in time.
                 self.book.effect(attempt.call, effect);
@@ -467,7 +498,9 @@ pub(super) fn say_action(action: &Action) -> String {
         Action::Abort { attempt, reason } => format!("Abort {}#{} {reason:?}", name(attempt.call), attempt.attempt),
         Action::Retry { attempt, due } => format!("Retry {}#{} due {:?}", name(attempt.call), attempt.attempt, due.0),
         Action::Ask { attempt, until } => format!("Ask {}#{} until {:?}", name(attempt.call), attempt.attempt, until.0),
-        Action::Ended(e) => format!("Ended {} {:?} {:?} attempts {} waits {:?}", name(e.call), e.outcome, e.reason, e.attempts, e.waits),
+        Action::Ended(e) => {
+            format!("Ended {} {:?} {:?} attempts {} waits {:?}", name(e.call), e.outcome, e.reason, e.attempts, e.waits)
+        }
         other => format!("{other:?}"),
     }
 }

@@ -59,7 +59,9 @@ impl Oracle {
         let timeout = core.poll_timeout();
         if let Some(due) = due {
             let in_time = timeout.is_some_and(|t| t <= due);
-            ensure(in_time, || format!("something is due at {} ns, but the core says to come back {timeout:?}", due.0))?;
+            ensure(in_time, || {
+                format!("something is due at {} ns, but the core says to come back {timeout:?}", due.0)
+            })?;
         }
         starving(book)?;
         let now = (book.starts, book.holding.len() as u64, book.now);
@@ -72,7 +74,11 @@ impl Oracle {
     /// Nothing comes any more: every run must have ended.
     pub(super) fn at_the_end(&self, book: &Book<'_>) -> Checked {
         for run in book.runs.iter().filter(|r| r.added && !r.ended) {
-            let open = run.calls.iter().flat_map(|c| std::iter::once(c).chain(&c.elements)).filter(|c| c.stage != Stage::Ended);
+            let open = run
+                .calls
+                .iter()
+                .flat_map(|c| std::iter::once(c).chain(&c.elements))
+                .filter(|c| c.stage != Stage::Ended);
             let open: Vec<String> = open.map(|c| format!("{} {:?}", c.name(), c.stage)).collect();
             return Err(format!("r{} never ended; open: {}", run.id.0, open.join(", ")));
         }
@@ -83,7 +89,9 @@ impl Oracle {
 fn resolve(book: &Book<'_>, call: &Call, again: bool) -> Checked {
     let plan = book.plan(call.who);
     ensure(plan.resolve, || format!("{} needs no resolving", call.name()))?;
-    ensure(book.inputs(call.who) == (true, true), || format!("{} is resolved before its inputs are there", call.name()))?;
+    ensure(book.inputs(call.who) == (true, true), || {
+        format!("{} is resolved before its inputs are there", call.name())
+    })?;
     let expected = if again { Named::Done } else { Named::No };
     ensure(call.named == expected, || format!("{} is resolved (again: {again}) when {:?}", call.name(), call.named))?;
     ensure(call.stage == Stage::Waiting, || format!("{} is resolved when {:?}", call.name(), call.stage))
@@ -149,7 +157,9 @@ fn start(book: &Book<'_>, call: &Call, attempt: AttemptRef) -> Checked {
     ensure(!run.cancelled && !call.cancelled, || say("after it was cancelled"))?;
     ensure(!conflict(call, before(run, who)), || say("before an earlier call that conflicts with it has ended"))?;
     if run.stop && call.writes != 0 {
-        ensure(good_before(run, who), || say("a write before all earlier calls had succeeded, under on_failure: stop"))?;
+        ensure(good_before(run, who), || {
+            say("a write before all earlier calls had succeeded, under on_failure: stop")
+        })?;
     }
     if let Some(other) = other_run(book, call) {
         return Err(say(&format!("while {} of another run holds a key", name(other))));
@@ -165,7 +175,8 @@ fn start(book: &Book<'_>, call: &Call, attempt: AttemptRef) -> Checked {
 
 /// Whether `on_failure: stop` lets a later write pass this call.
 fn good(call: &Call) -> bool {
-    call.stage == Stage::Ended && (call.value.is_some() || matches!(call.outcome, Some((Outcome::Skipped, Reason::When))))
+    call.stage == Stage::Ended
+        && (call.value.is_some() || matches!(call.outcome, Some((Outcome::Skipped, Reason::When))))
 }
 
 fn good_before(run: &Run, who: CallRef) -> bool {
@@ -222,6 +233,15 @@ fn fits(book: &Book<'_>, who: CallRef, limit: LimitId, amount: u64) -> bool {
     after == before || before + (after - before).min(capacity) <= capacity
 }
 
+/// Whether it fits even if nothing were lent: then nothing may keep it.
+fn fits_without_loans(book: &Book<'_>, limit: LimitId, amount: u64) -> bool {
+    let held = |who: CallRef| -> u64 {
+        book.find(who).map_or(0, |c| c.held.iter().filter(|h| h.0 == limit).map(|h| h.1).sum())
+    };
+    let capacity = book.capacity(limit);
+    amount == 0 || book.holding.iter().map(|h| held(h.who)).sum::<u64>() + amount.min(capacity) <= capacity
+}
+
 fn rate_opens(book: &Book<'_>, rate: RateId) -> u64 {
     let rate = book.rates[rate.0 as usize];
     rate.arrival.saturating_sub(rate.period * (rate.burst - 1))
@@ -275,7 +295,8 @@ fn retry(book: &Book<'_>, call: &Call, attempt: AttemptRef, due: Time) -> Checke
         ensure(due >= book.now.after(retry_after.unwrap_or_default()), || say("before the tool asked for it"))?;
     }
     ensure(end != AttemptEnd::Succeeded, || say("after it succeeded"))?;
-    let whole = settings.retry.backoff.as_secs_f64() * settings.retry.factor.powi(i32::try_from(call.attempts).unwrap_or(9) - 1);
+    let whole = settings.retry.backoff.as_secs_f64()
+        * settings.retry.factor.powi(i32::try_from(call.attempts).unwrap_or(9) - 1);
     let least = whole.min(settings.retry.backoff_max.as_secs_f64()) * 0.49;
     // The moment the attempt was given up can lie before this one.
     let waits = due.since(call.idle_since.min(book.now)).as_secs_f64();
@@ -322,13 +343,16 @@ fn reason_holds(book: &Book<'_>, call: &Call, end: &CallEnd, last: Option<Attemp
     let who = call.who;
     let run = &book.runs[who.run.0 as usize];
     let in_flight = call.stage == Stage::Running;
-    let in_doubt = matches!(call.stage, Stage::Doubt(_));
+    // Once somebody has said to run it again, it only waits for that.
+    let in_doubt = matches!(call.stage, Stage::Doubt(_)) && call.answer != Some(DoubtAnswer::Rerun);
     let lost = || call.elements.iter().filter(|e| !good(e)).count();
     let aborted_by = |reason| in_flight && call.aborted.is_some_and(|a| a.1 == reason || a.1 < AbortReason::Stopped);
     let input = |i: u32| book.plan(who).inputs.iter().any(|x| x.call == i && x.kind == InputKind::Result);
     let stopped = |i: u32| {
         let other = run.calls.get(i as usize);
-        let bad = other.is_some_and(|o| o.stage == Stage::Ended && !good(o) || o.elements.iter().any(|e| e.stage == Stage::Ended && !good(e)));
+        let bad = other.is_some_and(|o| {
+            o.stage == Stage::Ended && !good(o) || o.elements.iter().any(|e| e.stage == Stage::Ended && !good(e))
+        });
         run.stop && bad && run.place[i as usize] <= run.place[who.call as usize]
     };
     match (end.outcome, end.reason) {
@@ -342,7 +366,9 @@ fn reason_holds(book: &Book<'_>, call: &Call, end: &CallEnd, last: Option<Attemp
         }
         (Outcome::Skipped, Reason::Stopped(i)) => !in_flight && !in_doubt && stopped(i),
         (Outcome::Cancelled, Reason::Stopped(i)) => in_flight && stopped(i),
-        (Outcome::Cancelled, Reason::Cancelled) if call.expanded => call.elements.iter().any(|e| e.cancelled || run.stop),
+        (Outcome::Cancelled, Reason::Cancelled) if call.expanded => {
+            call.elements.iter().any(|e| e.cancelled || run.stop || run.expired)
+        }
         (Outcome::Cancelled, Reason::Cancelled) => call.cancelled && !in_doubt,
         (Outcome::Cancelled, Reason::Deadline) => run.expired && !in_doubt,
         (Outcome::Failed, Reason::Unresolved) => call.said == Some(Said::Error),
@@ -353,7 +379,7 @@ fn reason_holds(book: &Book<'_>, call: &Call, end: &CallEnd, last: Option<Attemp
         (Outcome::InDoubt, reason) => {
             let unknown = !book.plan(who).settings.repeatable && last.is_some_and(|e| reached(e) == Reached::Unknown);
             let settled = reason != Reason::Settled || call.answer == Some(DoubtAnswer::Fail);
-            unknown && (in_flight || in_doubt) && settled
+            unknown && (in_flight || matches!(call.stage, Stage::Doubt(_))) && settled
         }
         _ => false,
     }
@@ -431,6 +457,8 @@ fn waiting(book: &mut Book<'_>, run: usize, core: &mut impl Scheduler, due: &mut
 fn note_due(book: &Book<'_>, call: &Call, due: &mut Option<Time>) {
     let settings = &book.plan(call.who).settings;
     let own = match (call.stage, call.aborted) {
+        // When a stop was drawn from something that was due earlier, the exact moment is not known.
+        (Stage::Running, Some((_, AbortReason::Stopped))) => None,
         (Stage::Running, Some((at, _))) => Some(at.after(GRACE)),
         (Stage::Running, None) => {
             let timeout = call.attempt_started.after(settings.timeout);
@@ -482,10 +510,10 @@ fn one_waiting(book: &Book<'_>, call: &Call, standing: &Standing, core: &mut imp
     if blocked || run.paused {
         return Ok(false);
     }
-    let fits = plan.settings.needs.iter().all(|&(limit, amount)| fits(book, who, limit, amount));
+    let fits = plan.settings.needs.iter().all(|&(limit, amount)| fits_without_loans(book, limit, amount));
     let rates = plan.settings.rates.iter().all(|&rate| rate_opens(book, rate) <= book.now.0);
     let could = fits && rates && other_run(book, call).is_none();
-    let reserved = cause.is_none() || matches!(cause, Some(Some(Cause::Reserved(_)))) || run.parent.is_some();
+    let reserved = cause.is_none() || matches!(cause, Some(Some(Cause::Reserved(_))));
     ensure(!could || reserved, || format!("{} could start and waits for {cause:?}", name(who)))?;
     Ok(true)
 }
@@ -516,7 +544,7 @@ fn cause_holds(book: &Book<'_>, call: &Call, standing: &Standing, cause: Cause) 
             holder.run != who.run && held.is_some_and(|h| against(claim, (h.reads, h.writes)))
         }
         Cause::Limit(limit) => {
-            plan.settings.needs.iter().any(|&(l, amount)| l == limit && (!fits(book, who, l, amount) || run.parent.is_some()))
+            plan.settings.needs.iter().any(|&(l, amount)| l == limit && !fits_without_loans(book, l, amount))
         }
         Cause::Rate(rate) => plan.settings.rates.contains(&rate) && rate_opens(book, rate) > book.now.0,
         Cause::Reserved(by) => by != who && book.find(by).is_some_and(|other| reserves(book, call, other)),
@@ -543,7 +571,11 @@ fn starving(book: &mut Book<'_>) -> Checked {
     let mut count = 0;
     let mut fresh = false;
     for run in book.runs.iter_mut().filter(|r| r.added && !r.ended) {
-        for call in run.calls.iter_mut().flat_map(|c| if c.expanded { c.elements.iter_mut() } else { std::slice::from_mut(c).iter_mut() }) {
+        for call in run
+            .calls
+            .iter_mut()
+            .flat_map(|c| if c.expanded { c.elements.iter_mut() } else { std::slice::from_mut(c).iter_mut() })
+        {
             if ready(&call) {
                 count += 1;
                 fresh |= call.ready_since.is_some_and(|r| r.1 == 0);
@@ -555,7 +587,11 @@ fn starving(book: &mut Book<'_>) -> Checked {
     }
     let (starts, one_limit) = (book.starts, book.world.one_limit);
     for run in book.runs.iter_mut().filter(|r| r.added && !r.ended && (fresh || one_limit)) {
-        for call in run.calls.iter_mut().flat_map(|c| if c.expanded { c.elements.iter_mut() } else { std::slice::from_mut(c).iter_mut() }) {
+        for call in run
+            .calls
+            .iter_mut()
+            .flat_map(|c| if c.expanded { c.elements.iter_mut() } else { std::slice::from_mut(c).iter_mut() })
+        {
             if !ready(&call) {
                 continue;
             }

@@ -109,7 +109,8 @@ pub(super) fn compare(book: &Book<'_>, run: &Run) -> Result<(), String> {
     for &index in &run.serial {
         let call = &run.calls[index as usize];
         let plan = &book.world.runs[run.index].calls[index as usize];
-        let values = plan.inputs.iter().filter(|i| i.kind == InputKind::Result).map(|i| results[i.call as usize].unwrap_or(0));
+        let values =
+            plan.inputs.iter().filter(|i| i.kind == InputKind::Result).map(|i| results[i.call as usize].unwrap_or(0));
         let given = given(run.seed, index, values);
         let complete = plan.inputs.iter().all(|i| i.kind == InputKind::Outcome || results[i.call as usize].is_some());
         if !complete && (call.attempts > 0 || call.value.is_some() || !call.elements.is_empty()) {
@@ -118,7 +119,10 @@ pub(super) fn compare(book: &Book<'_>, run: &Run) -> Result<(), String> {
         let result = if call.expanded {
             let mut values = Vec::new();
             if decide(plan, given, false, 0) != Decision::Elements(u32::try_from(call.elements.len()).unwrap_or(0)) {
-                return Err(format!("call {index} has {} elements, one by one it has another number", call.elements.len()));
+                return Err(format!(
+                    "call {index} has {} elements, one by one it has another number",
+                    call.elements.len()
+                ));
             }
             for (element, i) in call.elements.iter().zip(0..) {
                 values.push(replay(plan, element, given_element(given, i), true, &mut store)?);
@@ -141,7 +145,13 @@ pub(super) fn compare(book: &Book<'_>, run: &Run) -> Result<(), String> {
     }
 }
 
-fn replay(plan: &CallPlan, call: &Call, given: u64, is_element: bool, store: &mut Store) -> Result<Option<u64>, String> {
+fn replay(
+    plan: &CallPlan,
+    call: &Call,
+    given: u64,
+    is_element: bool,
+    store: &mut Store,
+) -> Result<Option<u64>, String> {
     let name = call.name();
     let decision = decide(plan, given, is_element, call.rekeys);
     let (outcome, reason) = call.outcome.ok_or_else(|| format!("{name} has no outcome"))?;

@@ -128,8 +128,13 @@ pub(super) struct Fate {
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum WhenAborted {
-    Obeys { after: u64, reached: Reached },
-    Succeeds { after: u64 },
+    Obeys {
+        after: u64,
+        reached: Reached,
+    },
+    Succeeds {
+        after: u64,
+    },
     /// Later than any grace; `None`: never.
     TooLate(Option<u64>),
 }
@@ -159,7 +164,9 @@ impl World {
         };
         let reached = rng.pick(&[Reached::No, Reached::Yes, Reached::Unknown, Reached::Unknown]);
         let when_aborted = match rng.below(100) {
-            p if end.is_none() && p < k.deaf => WhenAborted::TooLate(rng.percent(60).then(|| rng.between(31_000, 90_000) * MS)),
+            p if end.is_none() && p < k.deaf => {
+                WhenAborted::TooLate(rng.percent(60).then(|| rng.between(31_000, 90_000) * MS))
+            }
             p if p < 90 => WhenAborted::Obeys { after: rng.pick(&[0, 1, 5, 2000]) * MS, reached },
             _ => WhenAborted::Succeeds { after: rng.between(0, 5) * MS },
         };
@@ -176,7 +183,7 @@ impl World {
     pub(super) fn new(seed: u64) -> World {
         let mut rng = Rng::new(seed);
         let r = &mut rng;
-        if r.percent(4) {
+        if r.percent(1) {
             return starving(seed, r);
         }
         let knobs = Knobs {
@@ -277,7 +284,8 @@ impl World {
     fn strange(&mut self, r: &mut Rng, span: u64) {
         for _ in 0..r.between(1, 4) {
             let run = RunId(u32::try_from(r.pick(&[0, 0, 1, 99])).unwrap_or(0));
-            let call = CallRef { run, call: u32::try_from(r.below(60)).unwrap_or(0), element: r.percent(30).then_some(3) };
+            let call =
+                CallRef { run, call: u32::try_from(r.below(60)).unwrap_or(0), element: r.percent(30).then_some(3) };
             let attempt = AttemptRef { call, attempt: u32::try_from(r.pick(&[0, 7, 99])).unwrap_or(0) };
             let unknown = RunId(98);
             let event = match r.below(7) {
@@ -492,18 +500,33 @@ fn starving(seed: u64, r: &mut Rng) -> World {
         deaf: 0,
         duration_max: r.between(3, 8),
     };
-    let mut world =
-        World { seed, limits: vec![capacity], rates: Vec::new(), runs: Vec::new(), events: Vec::new(), knobs, one_limit: true };
-    let style =
-        SettingsStyle { ids: &[], rates: 0, repeatable: 100, priorities: false, attempts: 1, timeouts: 0, rekey: 0, value: 0 };
+    let mut world = World {
+        seed,
+        limits: vec![capacity],
+        rates: Vec::new(),
+        runs: Vec::new(),
+        events: Vec::new(),
+        knobs,
+        one_limit: true,
+    };
+    let style = SettingsStyle {
+        ids: &[],
+        rates: 0,
+        repeatable: 100,
+        priorities: false,
+        attempts: 1,
+        timeouts: 0,
+        rekey: 0,
+        value: 0,
+    };
     let base = settings(r, &style);
     let (wide, lowly) = (r.percent(60), r.percent(60));
     let need = if wide { capacity } else { 1 };
     let priority = if lowly { 0 } else { 2 };
     let victim = Arc::new(Settings { priority, needs: [(LimitId(0), need)].into(), ..base.clone() });
     let other = Arc::new(Settings { priority: 4, needs: [(LimitId(0), 1)].into(), ..base });
-    let runs = r.between(1, 3);
-    let per_run = r.between(220, 420);
+    let runs = r.pick(&[1, 1, 1, 2]);
+    let per_run = r.between(170, 260);
     for run in 0..u32::try_from(runs).unwrap_or(1) {
         let victim_at = r.below(3);
         let calls: Vec<CallPlan> = (0..per_run)
