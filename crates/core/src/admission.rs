@@ -120,7 +120,15 @@ impl Core {
             }
             State::Ready { kept: Kept::Reserved { by } } => Some(Cause::Reserved(by)),
             _ if run.paused => Some(Cause::Pause),
-            _ => self.admission.classes[call.class as usize].as_ref().and_then(|c| c.cause),
+            _ => match self.admission.classes[call.class as usize].as_ref().and_then(|c| c.cause) {
+                // Its class waits for it; it waits for something itself.
+                Some(Cause::Reserved(by)) if by == self.call_ref(slot) => match self.misfit(slot) {
+                    Some(Misfit::Gate { gate, .. }) => Some(gate.cause()),
+                    Some(Misfit::Hold(b)) => Some(Cause::OtherRun { holder: self.call_ref(b.holder), claim: b.claim }),
+                    Some(Misfit::ReservedKey(_)) | None => None,
+                },
+                cause => cause,
+            },
         }
     }
 
