@@ -1,2 +1,103 @@
-//! Placeholder.
-fn main() {}
+//! Measures fanout against peers in the same run (`cargo xtask bench`): one table, a ratio and a budget per row.
+//! It does not know how fanout works inside: it uses the library as anybody would, and the core as the engine does.
+
+mod bench {
+    //! The rows, by what they measure.
+    pub(crate) mod allocator;
+    pub(crate) mod core_alone;
+    pub(crate) mod engine_cost;
+    pub(crate) mod makespan;
+    pub(crate) mod memory;
+    pub(crate) mod process;
+    pub(crate) mod random;
+    pub(crate) mod runner;
+    pub(crate) mod shapes;
+    pub(crate) mod table;
+}
+
+use anyhow::{Result, bail};
+use bench::table::{self, Row, Size};
+use clap::Parser;
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: bench::allocator::Counting = bench::allocator::Counting;
+
+/// Measures fanout, each row against a peer in the same run.
+#[derive(Parser)]
+#[command(name = "cargo xtask bench")]
+struct Args {
+    /// Print the table as JSON.
+    #[arg(long)]
+    json: bool,
+    /// Only the groups whose name holds this: core, noop, chain, one-call, memory, process, makespan, shapes, or
+    /// the name of one shape.
+    #[arg(long, value_name = "NAME")]
+    only: Option<String>,
+    /// A tenth of the size and one round: shows that everything works, not how fast.
+    #[arg(long)]
+    quick: bool,
+    /// The folder with the real DAGs, for the makespan.
+    #[arg(long, value_name = "DIR", default_value = "../shared/data")]
+    data: std::path::PathBuf,
+}
+
+fn main() -> ExitCode {
+    match measure(&Args::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whether every row is within its budget.
+fn measure(args: &Args) -> Result<bool> {
+    let size = if args.quick { Size::Quick } else { Size::Full };
+    let wanted = |name: &str| args.only.as_deref().is_none_or(|only| name.contains(only));
+    let mut rows: Vec<Row> = Vec::new();
+    let mut show = |made: Vec<Row>| {
+        if !args.json {
+            made.iter().for_each(table::print);
+        }
+        rows.extend(made);
+    };
+    if !args.json {
+        table::print_head();
+    }
+    if wanted("core") {
+        show(bench::core_alone::rows(size));
+    }
+    if wanted("noop") {
+        show(bench::engine_cost::independent(size)?);
+    }
+    if wanted("chain") {
+        show(bench::engine_cost::chain(size)?);
+    }
+    if wanted("one-call") {
+        show(bench::engine_cost::one_call(size)?);
+    }
+    if wanted("memory") {
+        show(bench::memory::rows(size)?);
+    }
+    if wanted("process") {
+        show(bench::process::rows(size)?);
+    }
+    if wanted("makespan") {
+        show(bench::makespan::rows(&args.data)?);
+    }
+    for shape in &bench::shapes::SHAPES {
+        if wanted("shapes") || wanted(shape.name) {
+            show(shape.rows(size)?);
+        }
+    }
+    if rows.is_empty() {
+        bail!("nothing is called {:?}", args.only);
+    }
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&rows)?);
+    }
+    Ok(rows.iter().all(|row| row.within != Some(false)))
+}
