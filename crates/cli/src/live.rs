@@ -85,7 +85,8 @@ fn lines(snapshot: &Snapshot, note: Option<&str>, rows: usize, columns: usize, p
     {
         below.push(paint.bold(&text::cut(note, columns)));
     }
-    below.push(bar(&snapshot.counts, snapshot, columns, paint));
+    // The cursor stands behind the last line, where the terminal echoes `^C`: that must not wrap either.
+    below.push(bar(&snapshot.counts, snapshot, columns.saturating_sub(2).max(1), paint));
     let room = rows.saturating_sub(below.len()).min(RUNNING_LINES_MAX);
     let mut lines = running(snapshot, room, columns, paint);
     lines.extend(below);
@@ -250,7 +251,7 @@ mod tests {
             ▸ call_0  some.tool                1.50s
             ▸ call_1  some.tool (attempt 2)    1.50s
               waiting: 2 for key file:/x held by edit2 · 1 for limit running
-            ━━━━━━━───────────────────────  10/40 · 2 running · 3 waiting · 3.00s"#]]
+            ━━━━━━━─────────────────────  10/40 · 2 running · 3 waiting · 3.00s"#]]
         .assert_eq(&shown);
     }
 
