@@ -5,7 +5,8 @@ use crate::world::{alone, argv, run, run_with, show};
 use expect_test::expect;
 use fanout_plan::{ProcessSpec, Stdin, Stdout, TextTemplate};
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 fn text(template: &str) -> TextTemplate {
     TextTemplate::parse(template).unwrap()
@@ -164,5 +165,31 @@ fn defaults_of_arguments_are_filled_in() {
         let value = |output: fanout_tools::ToolOutput| serde_json::from_str::<Value>(output.value.get()).unwrap();
         assert_eq!(value(run(&tool).await.unwrap()), json!({"n": 5}));
         assert_eq!(value(run_with(&tool, json!({"n": 6})).await.unwrap()), json!({"n": 6}));
+    });
+}
+
+#[test]
+#[ignore = "measures; run it alone with --release"]
+fn cost_of_a_process() {
+    alone(|world| async move {
+        let mut spec = ProcessSpec::new(argv(&["/bin/true"]));
+        spec.base_dir = "/".into();
+        let tool = world.tool(spec);
+        run(&tool).await.unwrap();
+        let measured = tokio::spawn(async move {
+            let (mut bare, mut ours, n) = (Duration::ZERO, Duration::ZERO, 1000);
+            for _ in 0..n {
+                let began = Instant::now();
+                let mut command = Command::new("/bin/true");
+                command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+                command.spawn().unwrap().wait().unwrap();
+                bare += began.elapsed();
+                let began = Instant::now();
+                run(&tool).await.unwrap();
+                ours += began.elapsed();
+            }
+            eprintln!("bare {:?}, tool {:?}, ratio {:.2}", bare / n, ours / n, ours.as_secs_f64() / bare.as_secs_f64());
+        });
+        measured.await.unwrap();
     });
 }
