@@ -506,7 +506,11 @@ impl Core {
                 self.unreserve();
                 self.admission.reserved = Some(slot).filter(|_| !self.planted.is(Fault::ReservationOff));
             }
-            if self.misfit(slot).is_some() {
+            if let Some(misfit) = self.misfit(slot) {
+                // Its class may wait at another gate, so that nobody else would come back for this rate.
+                if let Misfit::Gate { gate: GateId::Rate(rate), .. } = misfit {
+                    self.timers.set_rare(self.gates.rate_opens(rate), TimerId::Rate(rate));
+                }
                 return false;
             }
             self.admission.aged.pop_front();
