@@ -42,8 +42,10 @@ const CHECKS: &[Check] = &[
     Check { name: "licences", about: "dependencies come from crates.io under accepted licences", run: licences },
     Check { name: "sim", about: "20,000 simulated worlds against the oracle", run: sim },
     Check { name: "mutants", about: "every planted fault is caught", run: mutants },
+    Check { name: "differential", about: "the same decisions as a naive scheduler's", run: differential },
     Check { name: "examples", about: "every example runs", run: examples },
     Check { name: "eval", about: "real plans, if their data is there", run: eval },
+    Check { name: "bench", about: "every measurement works, in small", run: bench },
 ];
 
 /// Runs the checks and prints `N passed, N failed` as the last line.
@@ -53,7 +55,7 @@ const CHECKS: &[Check] = &[
 pub(crate) fn main(args: &TestArgs) -> Result<()> {
     if args.list {
         for check in CHECKS {
-            println!("{:9} {}", check.name, check.about);
+            println!("{:12} {}", check.name, check.about);
         }
         return Ok(());
     }
@@ -74,7 +76,7 @@ pub(crate) fn main(args: &TestArgs) -> Result<()> {
         let mark = if count.failed == 0 { "ok    " } else { "FAILED" };
         let Count { passed, failed } = count;
         lines.push(format!(
-            "{mark} {:9} {passed:>5} passed {failed:>3} failed {:>6.1} s{note}",
+            "{mark} {:12} {passed:>5} passed {failed:>3} failed {:>6.1} s{note}",
             check.name,
             begun.elapsed().as_secs_f64()
         ));
@@ -91,7 +93,10 @@ fn one(command: &mut Command) -> Result<Count> {
     let status = command.stdin(Stdio::null()).status().with_context(|| format!("cannot start {command:?}"))?;
     match status.success() {
         true => Ok(Count { passed: 1, failed: 0 }),
-        false => bail!("{:?} ended with {status}", command.get_program()),
+        false => {
+            let args: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy()).collect();
+            bail!("`{}` ended with {status}", args.join(" "))
+        }
     }
 }
 
@@ -211,6 +216,10 @@ fn sim() -> Result<Count> {
     one(Command::new(std::env::current_exe()?).current_dir(root()).args(["sim", "--seeds", "20000"]))
 }
 
+fn differential() -> Result<Count> {
+    one(Command::new(std::env::current_exe()?).current_dir(root()).args(["sim", "--differential", "5000"]))
+}
+
 fn mutants() -> Result<Count> {
     one(Command::new(std::env::current_exe()?).current_dir(root()).args(["sim", "--mutants"]))
 }
@@ -259,4 +268,11 @@ fn eval() -> Result<Count> {
     one(cargo()
         .args(["run", "--quiet", "--profile", "sim", "--package", "fanout-benches", "--bin", "eval", "--", "--data"])
         .arg(data))
+}
+
+fn bench() -> Result<Count> {
+    // Not in the profile that measures: this asks whether it works, and its dependencies are built already.
+    one(cargo()
+        .args(["run", "--quiet", "--profile", "sim", "--package", "fanout-benches", "--bin", "fanout-benches"])
+        .args(["--", "--quick"]))
 }
