@@ -208,15 +208,11 @@ pub(crate) struct Noted<'a>(Option<&'a mut Diagnostic>, Option<&'a Source>);
 
 impl Noted<'_> {
     /// What to do.
-    pub(crate) fn help(self, help: impl Into<String>) -> Self {
-        let Noted(problem, source) = self;
-        Noted(
-            problem.map(|problem| {
-                problem.help = Some(help.into());
-                problem
-            }),
-            source,
-        )
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+        if let Some(problem) = &mut self.0 {
+            problem.help = Some(help.into());
+        }
+        self
     }
 
     /// Advice that names the nearest right name, when there is one.
@@ -228,19 +224,14 @@ impl Noted<'_> {
     }
 
     /// Narrows the place to this part of it, where it stands there word for word.
-    pub(crate) fn part(self, part: &str) -> Self {
-        let Noted(problem, source) = self;
-        Noted(
-            problem.map(|problem| {
-                if let (Some(place), Some(source)) = (&problem.place, source)
-                    && let Some(text) = source.text.get(place.start..place.end)
-                    && let Some(at) = text.find(part)
-                {
-                    problem.place = Some(source.place(place.start + at, place.start + at + part.len()));
-                }
-                problem
-            }),
-            source,
-        )
+    pub(crate) fn part(mut self, part: &str) -> Self {
+        let Noted(Some(problem), Some(source)) = &mut self else { return self };
+        if let Some(place) = &problem.place
+            && let Some(text) = source.text.get(place.start..place.end)
+            && let Some(at) = text.find(part)
+        {
+            problem.place = Some(source.place(place.start + at, place.start + at + part.len()));
+        }
+        self
     }
 }

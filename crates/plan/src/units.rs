@@ -92,7 +92,7 @@ pub fn read_size(text: &str) -> Option<u64> {
 pub fn read_rate(text: &str) -> Option<Rate> {
     let (count, per) = text.split_once('/')?;
     let count = count.trim().parse().ok().filter(|count| *count > 0)?;
-    let per = per.trim();
+    let per = Some(per.trim()).filter(|per| !per.is_empty())?;
     let per = if per.starts_with(|c: char| c.is_ascii_digit()) {
         read_duration(per)?
     } else {

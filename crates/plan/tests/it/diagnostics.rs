@@ -307,6 +307,10 @@ fn the_shape_of_the_file() {
           help: YAML is indented by spaces; this line has a tab
     "#]],
     );
+}
+
+#[test]
+fn parts_of_yaml_without_a_meaning() {
     check(
         "calls: []\ncalls: []\n",
         expect![[r#"
