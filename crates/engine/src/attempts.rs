@@ -15,6 +15,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -33,8 +34,33 @@ pub(crate) struct Attempts {
 
 struct AnyTool {
     tool: Arc<dyn Tool>,
-    /// Its futures are polled once in the driver before they get a task.
-    inline: bool,
+    /// Its futures may be polled once in the driver before they get a task.
+    native: bool,
+    /// Attempts that get a task at once, because a poll took too long.
+    barred: u32,
+    /// How many those will be next time.
+    bar: u32,
+}
+
+impl AnyTool {
+    fn inline(&mut self) -> bool {
+        if self.barred > 0 {
+            self.barred -= 1;
+            return false;
+        }
+        self.native
+    }
+
+    /// A poll took this long. One that was too long costs the tool its privilege for a while, not for ever, since it
+    /// may have been the machine that was slow; every further one costs it four times as much.
+    fn polled(&mut self, took: Duration) {
+        if took > defaults::INLINE_POLL_MAX {
+            self.barred = self.bar;
+            self.bar = self.bar.saturating_mul(4).min(defaults::INLINE_BAR_MAX);
+        } else if self.bar > defaults::INLINE_BAR {
+            self.bar -= 1;
+        }
+    }
 }
 
 /// An attempt in a task.
@@ -65,7 +91,10 @@ impl Attempts {
         let tools = tools
             .into_iter()
             .zip(catalog.tools())
-            .map(|(tool, described)| AnyTool { tool, inline: described.spec.kind == ToolKind::Native })
+            .map(|(tool, described)| {
+                let native = described.spec.kind == ToolKind::Native;
+                AnyTool { tool, native, barred: 0, bar: defaults::INLINE_BAR }
+            })
             .collect();
         Attempts { tools, live: HashMap::new(), spare: CancellationToken::new(), inbox, engine }
     }
@@ -78,7 +107,7 @@ impl Attempts {
         let progress = if progress { self.progress(attempt) } else { Progress::none() };
         let id = AttemptId { run, call, attempt: attempt.attempt };
         let entry = &mut self.tools[tool.0 as usize];
-        if !entry.inline {
+        if !entry.inline() {
             let aborted = CancellationToken::new();
             let given = Attempt { args, id, aborted: aborted.clone(), progress };
             let call = || catch_unwind(AssertUnwindSafe(|| entry.tool.call(given)));
@@ -102,7 +131,7 @@ impl Attempts {
         };
         let polled = CURRENT.sync_scope(parent, poll);
         let now = Instant::now();
-        entry.inline = now.duration_since(started) <= defaults::INLINE_POLL_MAX;
+        entry.polled(now.duration_since(started));
         match polled {
             Ok(Ok(result)) => Some((result, now)),
             Ok(Err(future)) => {

@@ -23,8 +23,14 @@ pub(crate) const RUNNING: u64 = 64;
 /// Events kept of a run for readers that are behind: some megabytes.
 pub(crate) const EVENTS_KEPT: usize = 65_536;
 
-/// The longest an inline poll of a native tool may take; longer, and the tool gets a task of its own from then on.
+/// The longest an inline poll of a native tool may take; longer, and its attempts get tasks of their own for a while.
 pub(crate) const INLINE_POLL_MAX: Duration = Duration::from_micros(100);
+
+/// How many attempts that is the first time: few enough not to matter when it was the machine that was slow.
+pub(crate) const INLINE_BAR: u32 = 256;
+
+/// How many it is at most: a tool that blocks holds up the driver once in a million attempts.
+pub(crate) const INLINE_BAR_MAX: u32 = 1 << 20;
 
 /// How long the driver works before it lets other tasks of its thread run: an event reader stays lively, and a
 /// cancellation is seen.

@@ -17,6 +17,9 @@ struct Cost {
 
 /// The hints of a run, the most costly tool first.
 pub(crate) fn of(run: &RunData, tables: &Tables) -> Vec<String> {
+    if !tables.catalog.tools().iter().any(|tool| tool.undeclared) {
+        return Vec::new();
+    }
     let mut costs: BTreeMap<u32, Cost> = BTreeMap::new();
     let undeclared = |tool: ToolId| tables.catalog.tool(tool).undeclared;
     for call in 0..u32::try_from(run.slots.len()).unwrap_or(u32::MAX) {
@@ -42,7 +45,9 @@ pub(crate) fn of(run: &RunData, tables: &Tables) -> Vec<String> {
 fn key_waits(run: &RunData, call: CallRef) -> impl Iterator<Item = (CallRef, Duration)> {
     let end = run.slot(call).and_then(|slot| slot.end.as_ref());
     end.into_iter().flat_map(|end| &end.waits).filter_map(move |wait| match wait.cause {
-        Cause::Key { holder, .. } if holder.run == run.id => Some((holder, wait.duration)),
+        Cause::Key { holder, .. } | Cause::OtherRun { holder, .. } if holder.run == run.id => {
+            Some((holder, wait.duration))
+        }
         _ => None,
     })
 }

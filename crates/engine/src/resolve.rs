@@ -34,7 +34,8 @@ fn too_deep(run: &RunData, call: CallRef) -> Option<Refused> {
     let inputs = run.call(call).inputs.iter().map(|(input, _)| *input);
     let input = inputs.into_iter().find(|input| run.slots[*input as usize].is_unreadable())?;
     let id = &run.plan.calls[input as usize].id;
-    let message = format!("the result of `{id}` is nested more than 127 levels deep, so no part of it can be referred to");
+    let message =
+        format!("the result of `{id}` is nested more than 127 levels deep, so no part of it can be referred to");
     Some(error("result_too_deep", message))
 }
 

@@ -147,8 +147,12 @@ async fn a_result_too_deep_to_look_into_is_said_to_be_so() {
     let builder = fanout::Engine::builder().toolbox(deep).toolbox(stubs::toolbox(&stubs::Store::default()));
     let plan = "name: deep\ncalls:\n  - {id: a, tool: deep}\n  - {id: b, tool: sleep, args: {value: \"${a[0]}\"}}\n";
     let report = run(&stubs::build(builder), plan).await;
-    let errors: Vec<_> = report.calls.iter().map(|call| call.error.as_ref().map(|error| error.message.as_str())).collect();
-    expect![[r#"[None, Some("the result of `a` is nested more than 127 levels deep, so no part of it can be referred to")]"#]].assert_eq(&format!("{errors:?}"));
+    let errors: Vec<_> =
+        report.calls.iter().map(|call| call.error.as_ref().map(|error| error.message.as_str())).collect();
+    expect![[
+        r#"[None, Some("the result of `a` is nested more than 127 levels deep, so no part of it can be referred to")]"#
+    ]]
+    .assert_eq(&format!("{errors:?}"));
 }
 
 #[tokio::test(start_paused = true)]
