@@ -163,3 +163,36 @@ calls: [{id: a, tool: evil}]",
     assert!(!ended.stderr.contains('\x1b'), "{:?}", ended.stderr);
     assert!(!ended.stderr.contains('\x07'), "{:?}", ended.stderr);
 }
+
+/// Runs a command line in a terminal of its own, as `script` makes one.
+fn in_a_terminal(folder: &Folder, arguments: &str, color: bool) -> String {
+    let line = format!("{} {arguments}", fanout_tests::fanout().display());
+    let mut script = std::process::Command::new("script");
+    script.args(["-qec", &line, "/dev/null"]).current_dir(folder.path("")).env("TERM", "xterm").stdin(Stdio::null());
+    if color {
+        script.env_remove("NO_COLOR")
+    } else {
+        script.env("NO_COLOR", "1")
+    };
+    String::from_utf8_lossy(&script.output().expect("script starts").stdout).into_owned()
+}
+
+#[test]
+fn a_terminal_gets_a_live_view_and_indented_output() {
+    let folder = Folder::with_plan(
+        "name: live
+tools:
+  slow: {argv: [sleep, '0.5'], effects: none}
+  flaky: {argv: [sh, -c, 'exit 9'], effects: none}
+calls:
+  - {id: slow, tool: slow}
+  - {id: spare, tool: flaky, on_failure: {value: 1}}",
+    );
+    let shown = in_a_terminal(&folder, "run plan.yaml", true);
+    assert!(shown.contains("\x1b[?2026h") && shown.contains("▸") && shown.contains("1 running"), "{shown:?}");
+    assert!(shown.contains("the plan goes on"), "{shown:?}");
+    assert!(shown.contains("{\r\n  \"slow\": \"\""), "{shown:?}");
+    let plain = in_a_terminal(&folder, "run plan.yaml", false);
+    assert!(!plain.contains("\x1b[1m") && !plain.contains("\x1b[3"), "no colour was wanted: {plain:?}");
+    assert!(!in_a_terminal(&folder, "run plan.yaml --no-progress", false).contains('\x1b'));
+}

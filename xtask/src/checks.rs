@@ -102,8 +102,14 @@ fn one(command: &mut Command) -> Result<Count> {
 
 fn needs() -> Result<Count> {
     // Program, and the Debian package it is in.
-    const NEEDED: &[(&str, &str)] =
-        &[("git", "git"), ("python3", "python3"), ("seq", "coreutils"), ("wc", "coreutils")];
+    const NEEDED: &[(&str, &str)] = &[
+        ("git", "git"),
+        ("python3", "python3"),
+        ("seq", "coreutils"),
+        ("wc", "coreutils"),
+        ("script", "bsdutils"),
+        ("setsid", "util-linux"),
+    ];
     let missing: BTreeSet<&str> = NEEDED.iter().filter(|(program, _)| !is_there(program)).map(|(_, p)| *p).collect();
     if !missing.is_empty() {
         println!("installing {missing:?}");

@@ -60,8 +60,8 @@ fn failures(report: &Report, paint: Paint) -> String {
             told.len() - FAILURES_MAX
         ));
     }
-    if let Some((_, error)) = bad.iter().find(|(_, error)| error.code != "cancelled" && explain::has_page(&error.code))
-    {
+    let is_failed = report.outcome == RunOutcome::Failed;
+    if let Some((_, error)) = bad.iter().find(|(_, error)| is_failed && explain::has_page(&error.code)) {
         let code = &error.code;
         out.push_str(&paint.dim(&format!("`fanout explain {code}` says what [{code}] means\n")));
     }

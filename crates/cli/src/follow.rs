@@ -4,6 +4,7 @@
 use crate::live::{Live, still_run};
 use crate::text::{self, Paint, ms, say};
 use fanout::{Cancel, EventStream, Outcome, Report, RunEvent, RunHandle, What};
+use std::collections::HashSet;
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,7 +57,7 @@ impl Signals {
     }
 }
 
-/// Follows a run to its end. Signals are taken before the run starts, so that none finds the default handler.
+/// Follows a run to its end. `forgiven` are the calls that have a value to go on with when they fail. Signals are taken before the run starts, so that none finds the default handler.
 ///
 /// # Errors
 /// When signals cannot be listened to.
@@ -64,13 +65,14 @@ pub(crate) async fn follow(
     start: impl FnOnce() -> RunHandle,
     progress: Progress,
     paint: Paint,
+    forgiven: HashSet<Arc<str>>,
     events_to: Option<Box<dyn Write + Send>>,
 ) -> std::io::Result<Followed> {
     let mut signals = Signals::listen()?;
     let run = start();
     let writer = events_to.map(|to| tokio::spawn(write_events(run.events(), to)));
     let live = (progress == Progress::Live).then(|| Live::new(paint));
-    let mut follower = Follower { run: run.clone(), progress, paint, live, interrupts: 0, killed_by: None };
+    let mut follower = Follower { run: run.clone(), progress, paint, forgiven, live, interrupts: 0, killed_by: None };
     let mut events = run.events();
     let mut frames = tokio::time::interval_at(tokio::time::Instant::now() + FRAME, FRAME);
     frames.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -99,6 +101,8 @@ struct Follower {
     run: RunHandle,
     progress: Progress,
     paint: Paint,
+    /// The calls whose failure the plan expects: it has a value to go on with.
+    forgiven: HashSet<Arc<str>>,
     live: Option<Live>,
     interrupts: u32,
     killed_by: Option<u8>,
@@ -107,8 +111,8 @@ struct Follower {
 impl Follower {
     fn tell(&mut self, event: &RunEvent) {
         let text = match self.progress {
-            Progress::Lines => log_line(event, self.paint),
-            Progress::Live | Progress::Failures => trouble(event, self.paint),
+            Progress::Lines => log_line(event, &self.forgiven, self.paint),
+            Progress::Live | Progress::Failures => trouble(event, &self.forgiven, self.paint),
         };
         let Some(text) = text else { return };
         self.say(&text);
@@ -171,7 +175,7 @@ async fn write_events(mut events: EventStream, mut to: Box<dyn Write + Send>) {
 }
 
 /// The line of an event that a person wants to know of at once: failures and what may become one.
-fn trouble(event: &RunEvent, paint: Paint) -> Option<String> {
+fn trouble(event: &RunEvent, forgiven: &HashSet<Arc<str>>, paint: Paint) -> Option<String> {
     match &event.what {
         What::CallRetried { call, attempt, code, message, delay_ms } => Some(format!(
             "{} {}: attempt {attempt} failed: {} {}; again in {}",
@@ -192,20 +196,27 @@ fn trouble(event: &RunEvent, paint: Paint) -> Option<String> {
             code,
             message,
             ..
-        } => Some(format!(
-            "{} {} {}: {}{}",
-            paint.red("✗"),
-            paint.bold(&text::line(call)),
-            outcome_word(*outcome),
-            text::line(message.as_deref().unwrap_or("no reason was given")),
-            code.as_deref().map(|code| paint.dim(&format!(" [{}]", text::line(code)))).unwrap_or_default(),
-        )),
+        } => {
+            // An element is forgiven with its `foreach` call.
+            let id = call.split('[').next().unwrap_or(call);
+            let (mark, goes_on) = match forgiven.contains(id) {
+                true => (paint.yellow("!"), "; the plan goes on with the value of its `on_failure`"),
+                false => (paint.red("✗"), ""),
+            };
+            Some(format!(
+                "{mark} {} {}: {}{}{goes_on}",
+                paint.bold(&text::line(call)),
+                outcome_word(*outcome),
+                text::line(message.as_deref().unwrap_or("no reason was given")),
+                code.as_deref().map(|code| paint.dim(&format!(" [{}]", text::line(code)))).unwrap_or_default(),
+            ))
+        }
         _ => None,
     }
 }
 
 /// The line of any event, for logs.
-fn log_line(event: &RunEvent, paint: Paint) -> Option<String> {
+fn log_line(event: &RunEvent, forgiven: &HashSet<Arc<str>>, paint: Paint) -> Option<String> {
     let at = paint.dim(&format!("{:>8.3}s", event.at_ms / 1e3));
     let (word, rest) = match &event.what {
         What::RunStarted { name, calls, .. } => {
@@ -231,7 +242,7 @@ fn log_line(event: &RunEvent, paint: Paint) -> Option<String> {
         What::RunPaused => ("pause", String::new()),
         What::RunResumed => ("resume", String::new()),
         What::RunEnded { .. } => return None,
-        _ => return trouble(event, paint).map(|text| format!("{at}  {text}")),
+        _ => return trouble(event, forgiven, paint).map(|text| format!("{at}  {text}")),
     };
     Some(format!("{at}  {word:<9} {rest}"))
 }

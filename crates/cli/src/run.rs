@@ -10,6 +10,7 @@ use crate::{diagnostics, exit, json};
 use fanout::{Call, Outcome, Plan, Report, RunOutcome};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufWriter, IsTerminal, Write};
 use std::path::Path;
@@ -40,7 +41,9 @@ pub(crate) async fn run(args: &RunArgs, color: When) -> Result<ExitCode, Refused
         () => Progress::Lines,
     };
     let has_output = plan.output.is_some();
-    let followed = follow(|| engine.run(plan), progress, paint, events_to).await;
+    let forgiven =
+        plan.calls.iter().filter(|call| call.on_failure_value.is_some()).map(|call| call.id.clone()).collect();
+    let followed = follow(|| engine.run(plan), progress, paint, forgiven, events_to).await;
     let Followed { report, killed_by } = followed.map_err(|error| format!("cannot listen to signals: {error}"))?;
     // From here on nothing of it runs; what is left behind is ended before the account, not after.
     drop(engine);
@@ -79,7 +82,7 @@ pub(crate) async fn call(args: &CallArgs, color: When) -> Result<ExitCode, Refus
         Plan::new(args.tool.as_str()).call(Call::new("result", args.tool.as_str()).args(literal(Value::Object(given))));
     let valid = engine.validate(plan, Map::new()).map_err(invalid)?;
     let progress = if text::stderr_is_terminal() && !text::is_dumb() { Progress::Live } else { Progress::Failures };
-    let followed = follow(|| engine.run(valid), progress, paint, None).await;
+    let followed = follow(|| engine.run(valid), progress, paint, HashSet::new(), None).await;
     let Followed { report, killed_by } = followed.map_err(|error| format!("cannot listen to signals: {error}"))?;
     drop(engine);
     match report.calls.first().and_then(|call| call.result.as_ref()) {
