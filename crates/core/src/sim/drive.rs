@@ -48,8 +48,16 @@ pub(super) struct Drive<'w, S> {
     pub(super) trace: Option<String>,
     pub(super) digest: u64,
     pub(super) steps: u64,
-    /// All events, for a second scheduler.
-    pub(super) record: Option<Vec<(Time, Vec<Event>)>>,
+    /// All turns, for a second scheduler.
+    pub(super) record: Option<Vec<Turn>>,
+    events: Vec<Event>,
+    actions: Vec<Action>,
+}
+
+/// What was told between two looks for orders, and the orders.
+pub(super) struct Turn {
+    pub(super) now: Time,
+    pub(super) events: Vec<Event>,
     pub(super) actions: Vec<Action>,
 }
 
@@ -69,6 +77,7 @@ impl<'w, S: Scheduler> Drive<'w, S> {
             digest: 0,
             steps: 0,
             record: None,
+            events: Vec::new(),
             actions: Vec::new(),
         }
     }
@@ -261,8 +270,8 @@ impl<'w, S: Scheduler> Drive<'w, S> {
         if let Some(trace) = &mut self.trace {
             let _ = writeln!(trace, "{:>8}.{:06} <- {}", self.book.now.0 / MS, self.book.now.0 % MS, say_event(&event));
         }
-        if let Some(record) = &mut self.record {
-            record.push((self.book.now, vec![event.clone()]));
+        if self.record.is_some() {
+            self.events.push(event.clone());
         }
         self.core.handle(self.book.now, event);
     }
@@ -285,6 +294,10 @@ impl<'w, S: Scheduler> Drive<'w, S> {
             if self.record.is_some() {
                 self.actions.push(action);
             }
+        }
+        if let Some(record) = &mut self.record {
+            let (events, actions) = (std::mem::take(&mut self.events), std::mem::take(&mut self.actions));
+            record.push(Turn { now: self.book.now, events, actions });
         }
         let oracle = &mut self.oracle;
         let checked = oracle.quiet(&mut self.book, &mut self.core);

@@ -8,6 +8,7 @@
 mod book;
 mod cells;
 mod drive;
+mod naive;
 mod oracle;
 mod rng;
 mod truth;
@@ -108,10 +109,46 @@ pub fn run(seed: u64, options: Options) -> Lived {
     }
 }
 
-/// Compares the core's decisions with the naive scheduler's in the world of this seed; gives how many starts there were.
+/// Compares the core's decisions with the naive scheduler's in the world of this seed: which attempts start, in which
+/// order, and what else is ordered in the same turn. Gives how many starts were compared.
 ///
 /// # Errors
 /// The first difference.
-pub fn differential(_seed: u64) -> Result<u64, Violation> {
-    Ok(0)
+pub fn differential(seed: u64) -> Result<u64, Violation> {
+    let world = world::World::plain(seed);
+    let mut drive = drive::Drive::new(&world, Core::new(), false);
+    drive.record = Some(Vec::new());
+    drive.run(Options::default().steps_max)?;
+    let mut naive = naive::Naive::default();
+    for (step, turn) in (0..).zip(drive.record.take().unwrap_or_default()) {
+        for event in turn.events {
+            naive.handle(turn.now, event);
+        }
+        naive.admit();
+        if naive.starts >= naive::STARTS_MAX {
+            break;
+        }
+        let (core, slow) = (said(&turn.actions), said(&std::mem::take(&mut naive.actions)));
+        if core != slow {
+            let what = format!("the core ordered {core:?}, the naive scheduler {slow:?}");
+            return Err(Violation { seed, step, at_ms: turn.now.0 / world::MS, what });
+        }
+    }
+    Ok(naive.starts)
+}
+
+/// What the actions of a turn decide: the starts in their order, the rest as a set.
+fn said(actions: &[Action]) -> (Vec<String>, Vec<String>) {
+    let mut starts = Vec::new();
+    let mut others = Vec::new();
+    for action in actions {
+        match action {
+            Action::Start { .. } => starts.push(drive::say_action(action)),
+            Action::Ended(end) => others.push(format!("Ended {} {:?}", book::name(end.call), end.outcome)),
+            Action::RunEnded { run, .. } => others.push(format!("RunEnded {}", run.0)),
+            other => others.push(drive::say_action(other)),
+        }
+    }
+    others.sort();
+    (starts, others)
 }

@@ -226,6 +226,22 @@ impl World {
         world
     }
 
+    /// The world of a seed without what the naive scheduler leaves out.
+    pub(super) fn plain(seed: u64) -> World {
+        let mut world = World::new(seed);
+        for run in &mut world.runs {
+            run.first_calls = u32::try_from(run.calls.len()).unwrap_or(0);
+        }
+        for (i, run) in (0..).zip(&mut world.runs) {
+            if run.child_of.take().is_some() {
+                world.events.push((0, Timed::Add(i)));
+            }
+        }
+        world.events.retain(|(_, e)| !matches!(e, Timed::AddCalls { .. }));
+        world.events.sort_by_key(|(at, _)| *at);
+        world
+    }
+
     fn schedule(&mut self, r: &mut Rng) {
         let span = 60 + 10 * self.runs.iter().map(|x| x.calls.len() as u64).sum::<u64>();
         let meddle = knob(r, 25, 80);
