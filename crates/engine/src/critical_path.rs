@@ -21,6 +21,8 @@ struct Longest {
     ns: u64,
     /// The node before it on that way.
     before: u32,
+    /// Whether the way is known. Keys that moved can make a call wait for one behind it, which must not close a ring.
+    known: bool,
 }
 
 struct Search<'a> {
@@ -45,7 +47,7 @@ pub(crate) fn measured(run: &RunData) -> Paths {
         first_element.push(u32::try_from(refs.len()).unwrap_or(u32::MAX));
         refs.extend(run.with_elements(call(index).call).skip(1));
     }
-    let longest = vec![Longest { ns: 0, before: NONE }; refs.len()];
+    let longest = vec![Longest { ns: 0, before: NONE, known: false }; refs.len()];
     let mut search = Search { run, longest, first_element, refs };
     for call in run.serial_order() {
         for element in run.with_elements(call).skip(1) {
@@ -83,7 +85,7 @@ impl Search<'_> {
     fn visit(&mut self, call: CallRef) {
         let Some(slot) = self.run.slot(call) else { return };
         let parent = &self.run.slots[call.call as usize];
-        let mut best = Longest { ns: 0, before: NONE };
+        let mut best = Longest { ns: 0, before: NONE, known: true };
         let expanded = call.element.is_none() && slot.elements().is_some();
         if expanded {
             for element in self.run.with_elements(call.call).skip(1) {
@@ -100,7 +102,7 @@ impl Search<'_> {
         }
         let own = if expanded { 0 } else { slot.ran_ns };
         let node = self.node(call);
-        self.longest[node] = Longest { ns: best.ns.saturating_add(own), before: best.before };
+        self.longest[node] = Longest { ns: best.ns.saturating_add(own), ..best };
     }
 
     /// The calls whose keys or success it waited for.
@@ -120,9 +122,9 @@ impl Search<'_> {
 
     fn better(&self, best: Longest, before: CallRef) -> Longest {
         let node = self.node(before);
-        let ns = self.longest[node].ns;
-        if best.before == NONE || ns > best.ns {
-            Longest { ns, before: u32::try_from(node).unwrap_or(NONE) }
+        let way = self.longest[node];
+        if way.known && (best.before == NONE || way.ns > best.ns) {
+            Longest { ns: way.ns, before: u32::try_from(node).unwrap_or(NONE), known: true }
         } else {
             best
         }

@@ -126,7 +126,7 @@ calls:
         a      0..10 succeeded null
         b      10..20 succeeded 1 [key a file:DIR/other/a 10]
         c      20..30 succeeded 2 [key a file:DIR/other/a 10] [key b file:DIR/other/a 10]
-        succeeded 30 of 30: a c"#]]
+        succeeded 30 of 30: a b c"#]]
     .assert_eq(&timeline_in(&dir, plan).await?);
     assert_eq!(std::fs::read_to_string(dir.path().join("other/a"))?, "xx");
     Ok(())

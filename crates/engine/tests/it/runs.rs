@@ -42,9 +42,9 @@ async fn drain_lets_what_runs_end_and_kill_does_not() {
         (
             Cancel::Kill,
             expect![[r#"
-        a      0..0 cancelled cancelled: it was cancelled
-        b      -..0 cancelled cancelled: it was cancelled
-        cancelled 0 of 0: "#]],
+                a      0..0 cancelled cancelled: it was cancelled
+                b      -..0 cancelled cancelled: it was cancelled
+                cancelled 0 of 0: a"#]],
         ),
     ] {
         let run = engine.run(valid(&engine, LONG));
