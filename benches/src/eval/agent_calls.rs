@@ -20,6 +20,9 @@ const FASTER: f64 = 100.0;
 /// The longest a call lasts in life; a few took minutes and would be all that is measured.
 const SECONDS_MAX: f64 = 10.0;
 
+/// What the engine may take on top for each call, on a machine that does other things too.
+const OVERHEAD_MAX: Duration = Duration::from_millis(1);
+
 #[derive(Deserialize)]
 struct Record {
     run: String,
@@ -86,7 +89,11 @@ pub(crate) fn judge(folder: &Path) -> Result<Vec<Row>> {
     }
     messages.retain(|calls| calls.len() > 1);
     let mut rows = Vec::new();
-    for (shell, name) in [(Shell::WritesAll, "Bash writes *"), (Shell::ReadersTold, "Bash readers told")] {
+    for (shell, name) in [
+        (Shell::WritesAll, "Bash writes *"),
+        (Shell::ReadersTold, "Bash readers told"),
+        (Shell::None, "Bash effects none"),
+    ] {
         let mut row = Row::new(format!("agent_calls, {name}"), "conflicts in order, no slower than one by one");
         runtime()?.block_on(replay(&messages, shell, &mut row))?;
         rows.push(row);
@@ -117,7 +124,9 @@ async fn replay(messages: &[Vec<Record>], shell: Shell, row: &mut Row) -> Result
     row.measure("one by one", one_by_one.as_secs_f64());
     row.measure("calls", messages.iter().map(Vec::len).sum::<usize>() as f64);
     row.measure("conflicts kept in order", conflicts as f64);
-    row.require(speed_up >= 0.98, || format!("speed-up {speed_up:.3}"));
+    let calls = messages.iter().map(Vec::len).sum::<usize>();
+    let most = one_by_one + OVERHEAD_MAX * u32::try_from(calls).unwrap_or(u32::MAX);
+    row.require(together <= most, || format!("{together:?} together, {one_by_one:?} one by one"));
     row.note(true, || format!("times are 1/{FASTER:.0} of life; a call lasts at most {SECONDS_MAX:.0} s in life"));
     Ok(())
 }
@@ -138,7 +147,7 @@ async fn message(
         .map(|(at, call)| {
             let mut document = json!({"id": format!("c{at}"), "tool": call.tool, "args": literal_value(&call.input)});
             if let Some(EffectsSpec { reads, .. }) = declared_for_call(&call.tool, &call.input, shell) {
-                document["effects"] = json!({"reads": reads});
+                document["effects"] = if reads.is_empty() { json!("none") } else { json!({"reads": reads}) };
             }
             document
         })

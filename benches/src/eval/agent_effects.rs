@@ -11,6 +11,8 @@ pub(crate) enum Shell {
     WritesAll,
     /// Commands made of programs known to change nothing read everything; the others may write anything.
     ReadersTold,
+    /// As the agent meant it when it emitted them together: commands touch nothing of each other.
+    None,
 }
 
 /// What the tool of this name declares. Files are named by its arguments; a search without a path reads all files.
@@ -33,8 +35,14 @@ pub(crate) fn declared(tool: &str) -> EffectsSpec {
 
 /// What a single call declares instead, where its command is known to change nothing.
 pub(crate) fn declared_for_call(tool: &str, input: &Value, shell: Shell) -> Option<EffectsSpec> {
-    let command = input["command"].as_str().filter(|_| tool == "Bash" && shell == Shell::ReadersTold)?;
-    changes_nothing(command).then(|| EffectsSpec { reads: vec!["*".to_owned()], ..EffectsSpec::default() })
+    let command = input["command"].as_str().filter(|_| tool == "Bash")?;
+    match shell {
+        Shell::ReadersTold if changes_nothing(command) => {
+            Some(EffectsSpec { reads: vec!["*".to_owned()], ..EffectsSpec::default() })
+        }
+        Shell::None => Some(EffectsSpec::default()),
+        Shell::WritesAll | Shell::ReadersTold => None,
+    }
 }
 
 /// Programs that change nothing, whatever their arguments.
@@ -102,7 +110,11 @@ pub(crate) fn touched(tool: &str, input: &Value, shell: Shell) -> (Resource, boo
         "BashOutput" => (vec!["shell".to_owned(), input["bash_id"].as_str().unwrap_or_default().to_owned()], false),
         "Bash" => {
             let command = input["command"].as_str().unwrap_or_default();
-            (Vec::new(), shell == Shell::WritesAll || !changes_nothing(command))
+            match shell {
+                Shell::WritesAll => (Vec::new(), true),
+                Shell::ReadersTold => (Vec::new(), !changes_nothing(command)),
+                Shell::None => (vec!["shell of its own".to_owned()], false),
+            }
         }
         _ => (Vec::new(), true),
     }

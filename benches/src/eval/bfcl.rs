@@ -61,7 +61,11 @@ pub(crate) fn judge(folder: &Path) -> Result<Vec<Row>> {
     }
     row.measure("calls", calls as f64);
     row.note(!widened.is_empty(), || {
-        format!("{} answers break the schema of their own turn ({}): refused as they should be, then run with that argument untyped", widened.len(), widened.join(", "))
+        format!(
+            "{} arguments break the schema of their own turn ({}): refused as they should be, then run untyped",
+            widened.len(),
+            widened.join(", ")
+        )
     });
     Ok(vec![row])
 }
@@ -179,21 +183,21 @@ async fn check(id: &str, mut turn: Turn, widened: &mut Vec<String>) -> Result<()
         let Some((_, schema)) = turn.functions.iter_mut().find(|(function, _)| function == name) else {
             return Err(format!("answers with `{name}`, which the turn does not have"));
         };
-        let Some(argument) = misfit(arguments, schema) else { continue };
-        let strict = stage.engine(vec![(name.clone(), json_schema(schema))])?;
-        let one = json!({"calls": [{"id": "c0", "tool": name, "args": literal_value(arguments)}]});
-        match validate(&strict, &one) {
-            Ok(_) => return Err(format!("`{argument}` breaks its schema and was accepted")),
-            Err(problems)
-                if !problems
-                    .iter()
-                    .any(|problem| problem.path.contains(&argument) || problem.message.contains(&argument)) =>
-            {
-                return Err(format!("`{argument}` breaks its schema, and no message names it: {}", told(&problems)));
+        while let Some(argument) = misfit(arguments, schema) {
+            let strict = stage.engine(vec![(name.clone(), json_schema(schema))])?;
+            let one = json!({"calls": [{"id": "c0", "tool": name, "args": literal_value(arguments)}]});
+            match validate(&strict, &one) {
+                Ok(_) => return Err(format!("`{argument}` breaks its schema and was accepted")),
+                Err(problems) if !problems.iter().any(|problem| problem.path.contains(&argument)) => {
+                    return Err(format!(
+                        "`{argument}` breaks its schema, and no problem is there: {}",
+                        told(&problems)
+                    ));
+                }
+                Err(_) => widened.push(format!("`{argument}` of {id}")),
             }
-            Err(_) => widened.push(format!("`{argument}` of {id}")),
+            schema["properties"][argument.as_str()] = json!({});
         }
-        schema["properties"][argument.as_str()] = json!({});
     }
     let functions = turn.functions.iter().map(|(name, schema)| (name.clone(), json_schema(schema))).collect();
     let engine = stage.engine(functions)?;

@@ -99,7 +99,8 @@ impl Record {
         }
     }
 
-    /// The plan as a document of fanout's. Links become `after`; what each leads to is in the output.
+    /// The plan as a document of fanout's. Links become `after`, and the output
+    /// refers to both ends of each, so that an end that is not there is a fault.
     pub(crate) fn document(&self) -> Value {
         let links = self.links();
         let name = |end: &Result<usize, String>| end.as_ref().map_or_else(Clone::clone, |call| id(*call));
@@ -110,7 +111,8 @@ impl Record {
                 json!({"id": id(call), "tool": self.tool(call), "args": converted(&self.arguments(call)), "after": after})
             })
             .collect();
-        let ends: Vec<Value> = links.iter().map(|link| json!(format!("${{{}}}", name(&link.to)))).collect();
+        let both = |link: &Link| json!([&link.from, &link.to].map(|end| format!("${{{}}}", name(end))));
+        let ends: Vec<Value> = links.iter().map(both).collect();
         json!({"name": format!("plan {}", self.id), "calls": calls, "output": {"links": ends}})
     }
 
