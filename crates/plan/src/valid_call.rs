@@ -95,12 +95,13 @@ impl<'c> Checker<'c> {
     }
 
     /// A call; its tool is the first one where it has none, so that references are still checked.
-    fn call(&mut self, call: Call, index: u32, at: &At<'_>) -> ValidCall {
+    fn call(&mut self, mut call: Call, index: u32, at: &At<'_>) -> ValidCall {
         let tool = self.tool(&call.tool, at);
         let mut edges = Edges::new();
         let element = call.foreach.is_some();
-        let foreach = call.foreach.as_ref().map(|list| self.foreach(list, index, &mut edges, at));
-        let args = self.args(&call.args, tool, Here { call: Some(index), element, at: &at.field("args") }, &mut edges);
+        let foreach = call.foreach.take().map(|list| self.foreach(list, index, &mut edges, at));
+        let args =
+            self.args(call.args.take(), tool, Here { call: Some(index), element, at: &at.field("args") }, &mut edges);
         let when = call.when.as_deref().and_then(|text| {
             self.condition(text, Here { call: Some(index), element, at: &at.field("when") }, &mut edges)
         });
@@ -201,22 +202,22 @@ impl<'c> Checker<'c> {
         }
     }
 
-    fn args(&mut self, args: &Value, tool: Option<ToolId>, here: Here<'_>, edges: &mut Edges) -> Template {
+    fn args(&mut self, args: Value, tool: Option<ToolId>, here: Here<'_>, edges: &mut Edges) -> Template {
         let known = tool.map(|id| self.catalog.tool(id));
-        match args {
+        match &args {
             Value::Object(map) if map.is_empty() && known.is_some_and(CatalogTool::accepts_empty) => {
-                return Template::of_value(args);
+                return Template::of_value(&args);
             }
             Value::Object(_) => {}
             // What is no object was told when the plan was read.
-            Value::Null if self.problems.failed() => return Template::of_value(args),
+            Value::Null if self.problems.failed() => return Template::of_value(&args),
             other => {
                 let message = format!("`args` is an object, not {}", crate::path::describe(other));
                 self.problems.error(here.at, "wrong_type", message);
                 return Template::of_value(other);
             }
         }
-        if crate::plan_read::deeper_than(args, crate::read::READ_DEPTH_MAX) {
+        if crate::plan_read::deeper_than(&args, crate::read::READ_DEPTH_MAX) {
             self.problems.error(
                 here.at,
                 "too_deep",
@@ -225,7 +226,7 @@ impl<'c> Checker<'c> {
             return Template::of_value(&Value::Null);
         }
         let before = self.problems.list.len();
-        let tree = if has_references(args) { self.tree(args, here, edges) } else { Tree::Value(args.clone()) };
+        let tree = self.tree(args, here, edges);
         // A broken reference is told once, not again as an argument of the wrong type.
         if let (Some(tool), true) = (known, self.problems.list.len() == before) {
             self.check_args(tool, &tree, here.at);
@@ -255,35 +256,33 @@ impl<'c> Checker<'c> {
     }
 
     /// A value of the plan with its references read.
-    fn tree(&mut self, value: &Value, here: Here<'_>, edges: &mut Edges) -> Tree {
+    fn tree(&mut self, value: Value, here: Here<'_>, edges: &mut Edges) -> Tree {
         match value {
-            Value::String(text) if text.contains("${") => self.text(text, here, edges),
-            Value::Array(list) if has_references(value) => {
-                let trees = list
-                    .iter()
-                    .enumerate()
-                    .map(|(index, value)| self.tree(value, Here { at: &here.at.index(index), ..here }, edges));
-                let trees: Vec<Tree> = trees.collect();
+            value if !has_references(&value) => Tree::Value(value),
+            Value::String(text) => self.text(&text, here, edges),
+            Value::Array(list) => {
+                let mut trees = Vec::with_capacity(list.len());
+                for (index, value) in list.into_iter().enumerate() {
+                    trees.push(self.tree(value, Here { at: &here.at.index(index), ..here }, edges));
+                }
                 match trees.iter().map(|tree| tree.value().cloned()).collect::<Option<Vec<_>>>() {
                     Some(values) => Tree::Value(Value::Array(values)),
                     None => Tree::List(trees),
                 }
             }
-            Value::Object(map) if has_references(value) => {
-                let trees = map.iter().map(|(name, value)| {
-                    (name.clone(), self.tree(value, Here { at: &here.at.field(name), ..here }, edges))
-                });
-                let trees: Vec<(String, Tree)> = trees.collect();
-                match trees
-                    .iter()
-                    .map(|(name, tree)| Some((name.clone(), tree.value()?.clone())))
-                    .collect::<Option<Map<_, _>>>()
-                {
+            Value::Object(map) => {
+                let mut trees = Vec::with_capacity(map.len());
+                for (name, value) in map {
+                    let tree = self.tree(value, Here { at: &here.at.field(&name), ..here }, edges);
+                    trees.push((name, tree));
+                }
+                let value = |(name, tree): &(String, Tree)| Some((name.clone(), tree.value()?.clone()));
+                match trees.iter().map(value).collect::<Option<Map<_, _>>>() {
                     Some(values) => Tree::Value(Value::Object(values)),
                     None => Tree::Object(trees),
                 }
             }
-            other => Tree::Value(other.clone()),
+            other => Tree::Value(other),
         }
     }
 
@@ -452,8 +451,16 @@ impl<'c> Checker<'c> {
         Some(call)
     }
 
-    fn foreach(&mut self, list: &Value, index: u32, edges: &mut Edges, at: &At<'_>) -> Template {
+    fn foreach(&mut self, list: Value, index: u32, edges: &mut Edges, at: &At<'_>) -> Template {
         let at = at.field("foreach");
+        if crate::plan_read::deeper_than(&list, crate::read::READ_DEPTH_MAX) {
+            self.problems.error(
+                &at,
+                "too_deep",
+                format!("the list is nested deeper than {}", crate::read::READ_DEPTH_MAX),
+            );
+            return Template::of_value(&Value::Null);
+        }
         let before = self.problems.list.len();
         let tree = self.tree(list, Here { call: Some(index), element: false, at: &at }, edges);
         let wrong = match &tree {
@@ -604,7 +611,7 @@ impl<'c> Checker<'c> {
             );
             return Template::of_value(&Value::Null);
         }
-        let tree = self.tree(&output, Here { call: None, element: false, at: &at }, &mut Edges::new());
+        let tree = self.tree(output, Here { call: None, element: false, at: &at }, &mut Edges::new());
         Template::of_tree(tree)
     }
 
