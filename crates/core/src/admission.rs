@@ -581,7 +581,8 @@ impl Core {
                     };
                     match self.held_against(slot) {
                         None => self.keep(slot, Kept::Not),
-                        Some(now) if now.node == block.node => {
+                        // As the first of its kind, so the others; but it may be kept by another claim by now.
+                        Some(now) if now.node == block.node && self.hold_kind(slot, now) == kind => {
                             if kind != crate::keys::KIND_LENT {
                                 break;
                             }
