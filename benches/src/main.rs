@@ -59,6 +59,7 @@ fn measure(args: &Args) -> Result<bool> {
     let wanted = |name: &str| args.only.as_deref().is_none_or(|only| name.contains(only));
     let mut rows: Vec<Row> = Vec::new();
     let mut show = |made: Vec<Row>| {
+        let made: Vec<Row> = made.into_iter().map(|row| row.judged(size)).collect();
         if !args.json {
             made.iter().for_each(table::print);
         }

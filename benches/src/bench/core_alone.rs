@@ -75,7 +75,8 @@ pub(crate) fn rows(size: Size) -> Vec<Row> {
             &format!("at {few}"),
             touched(&few_driven, few),
             Budget::Ratio(1.2),
-        ),
+        )
+        .steady(),
     ]
 }
 

@@ -47,8 +47,10 @@ pub(crate) struct Row {
     pub(crate) ratio: f64,
     /// What was promised, if anything was.
     pub(crate) budget: Option<String>,
-    /// Whether it was kept.
+    /// Whether it was kept; absent where nothing was promised, or where a quick run says nothing about it.
     pub(crate) within: Option<bool>,
+    /// Whether the figure is the same on every machine, so that also a quick run can judge it.
+    pub(crate) steady: bool,
 }
 
 /// What is promised of a row.
@@ -80,7 +82,20 @@ impl Row {
             Budget::AtLeast(least) => (Some(format!("≥ {least} {unit}")), Some(ours >= least)),
             Budget::None => (None, None),
         };
-        Row { name: name.into(), ours, peer, unit, against: against.into(), ratio, budget, within }
+        Row { name: name.into(), ours, peer, unit, against: against.into(), ratio, budget, within, steady: false }
+    }
+}
+
+impl Row {
+    /// A figure that is the same on every machine.
+    pub(crate) fn steady(self) -> Row {
+        Row { steady: true, ..self }
+    }
+
+    /// As measured in this size: a quick run judges steady figures only.
+    pub(crate) fn judged(self, size: Size) -> Row {
+        let within = self.within.filter(|_| size == Size::Full || self.steady);
+        Row { within, ..self }
     }
 }
 
