@@ -83,7 +83,14 @@ async fn judge_file(
     let stubs = sorted.into_iter().map(|tool| (tool.clone(), schema.clone())).collect();
     let engine = stage.engine(stubs).map_err(anyhow::Error::msg)?;
     for (at, line) in lines.iter().enumerate() {
-        let record: Record = serde_json::from_str(line).with_context(|| format!("{name}, line {}", at + 1))?;
+        let case = format!("{name}, line {}", at + 1);
+        let Ok(record) = serde_json::from_str::<Record>(line) else {
+            counts.refused += 1;
+            let refused =
+                refusal(|| engine.validate(fanout::Plan::read("plan.json", line.as_bytes())?, serde_json::Map::new()));
+            row.count(&case, refused.map(drop));
+            continue;
+        };
         let faults = record.faults(tools);
         let result = if faults.is_empty() {
             counts.ran += 1;
@@ -95,15 +102,20 @@ async fn judge_file(
             counts.refused += 1;
             counts.count(&faults);
             let document = record.document();
-            match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| validate(&engine, &document))) {
-                Ok(Ok(_)) => Err(format!("accepted in spite of {faults:?}")),
-                Ok(Err(problems)) => refused_rightly(&faults, &problems),
-                Err(_) => Err("validation panicked".to_owned()),
-            }
+            refusal(|| validate(&engine, &document)).and_then(|problems| refused_rightly(&faults, &problems))
         };
-        row.count(&format!("{name}, line {}", at + 1), result);
+        row.count(&case, result);
     }
     Ok(())
+}
+
+/// What a plan is refused for; an error when it is accepted or when that panics.
+fn refusal(validate: impl FnOnce() -> Result<fanout::ValidPlan, Vec<Diagnostic>>) -> Result<Vec<Diagnostic>, String> {
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(validate)) {
+        Ok(Err(problems)) => Ok(problems),
+        Ok(Ok(_)) => Err("accepted in spite of its faults".to_owned()),
+        Err(_) => Err("validation panicked".to_owned()),
+    }
 }
 
 /// Runs a plan without faults and compares what its stubs were given with what is right.

@@ -76,7 +76,7 @@ pub(crate) fn judge(folder: &Path) -> Result<Vec<Row>> {
     });
     row.note(remarks.dangling > 0, || {
         format!(
-            "{} plans give back a call they do not have; that must be refused, and the rest is run without",
+            "{} plans refer to a call they do not have: refused as they should be; where only the output does, run without that entry",
             remarks.dangling
         )
     });
@@ -210,7 +210,8 @@ async fn run_part(
     let mut uses: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
     for plan in plans {
         for (tool, arguments) in &plan.calls {
-            uses.entry(tool).or_default().push(resolved(arguments, &plan.results).map_err(anyhow::Error::msg)?);
+            // What refers to nothing is never given to a stub: its plan is refused.
+            uses.entry(tool).or_default().extend(resolved(arguments, &plan.results));
         }
     }
     let empty = Specification::default();
@@ -259,16 +260,20 @@ fn schema(tool: &str, specification: &Specification, uses: &[Value], remarks: &m
 /// Runs one plan and compares all that its stubs were given, and its output, with what is right.
 async fn check(engine: &fanout::Engine, stage: &Stage, plan: &Read, remarks: &mut Remarks) -> Result<(), String> {
     let mut output = plan.output.clone();
-    let dangling: Vec<String> = references(&output)
-        .iter()
-        .filter(|reference| reference.call > plan.calls.len())
-        .map(|reference| format!("var{}", reference.call))
-        .collect();
+    let missing = |value: &Value| {
+        let all = references(value).into_iter().filter(|reference| reference.call > plan.calls.len());
+        all.map(|reference| format!("var{}", reference.call)).collect::<Vec<_>>()
+    };
+    let in_calls: Vec<String> = plan.calls.iter().flat_map(|(_, arguments)| missing(arguments)).collect();
+    let dangling = [in_calls.clone(), missing(&output)].concat();
     if !dangling.is_empty() {
         remarks.dangling += 1;
         refused(engine, &document(plan, &output), &dangling)?;
+        if !in_calls.is_empty() {
+            return Ok(());
+        }
         if let Some(fields) = output.as_object_mut() {
-            fields.retain(|_, value| references(value).iter().all(|reference| reference.call <= plan.calls.len()));
+            fields.retain(|_, value| missing(value).is_empty());
         }
     }
     let valid = validate(engine, &document(plan, &output)).map_err(|problems| told(&problems))?;
