@@ -169,7 +169,7 @@ fn worlds(
 
 /// A line now and then, when it takes long.
 fn progress(from: u64, count: u64, began: Instant) {
-    if from % (CHUNK * 1024) == 0 && from > 0 && began.elapsed() > Duration::from_secs(5) {
+    if from.is_multiple_of(CHUNK * 1024) && from > 0 && began.elapsed() > Duration::from_secs(5) {
         eprintln!("{from} of {count} worlds, {} s", began.elapsed().as_secs());
     }
 }
@@ -177,7 +177,7 @@ fn progress(from: u64, count: u64, began: Instant) {
 /// Every fault must be caught.
 fn mutants(start: u64) -> Result<()> {
     let mut survived = 0;
-    println!("{:<24} {:>8}  {}", "fault", "worlds", "what it does; how it was caught");
+    println!("{:<24} {:>8}  what it does; how it was caught", "fault", "worlds");
     for &(fault, what) in Fault::ALL {
         match first_caught(fault, start) {
             Some((worlds, violation)) => {

@@ -51,6 +51,8 @@ pub(super) struct Call {
     pub(super) silent_since: Time,
     pub(super) held: SmallVec<[(LimitId, u64); 2]>,
     pub(super) aborted: Option<(Time, AbortReason)>,
+    /// When that was known at the latest; what is due late is done as of when it was due.
+    pub(super) aborted_latest: Time,
     /// How its running attempt ended, told to the core but not yet answered by it.
     pub(super) end: Option<AttemptEnd>,
     /// A doubt about it was answered, which the core has not followed yet.
@@ -155,6 +157,7 @@ impl Call {
             silent_since: now,
             held: SmallVec::new(),
             aborted: None,
+            aborted_latest: now,
             end: None,
             answer: None,
             value_now: 0,
@@ -466,10 +469,10 @@ impl Book<'_> {
             }),
             Event::Finished { attempt, end } => {
                 if self.is_live(*attempt) {
-                    self.over(attempt.call);
                     if let Some(call) = self.find_mut(attempt.call) {
                         call.end = Some(*end);
                     }
+                    self.over(attempt.call);
                 }
             }
             Event::Progressed { attempt } => {
@@ -510,7 +513,7 @@ impl Book<'_> {
     pub(super) fn is_live(&self, attempt: AttemptRef) -> bool {
         self.find(attempt.call).is_some_and(|c| {
             // What was due came first: a report after the grace is one too many.
-            let given_up = c.aborted.is_some_and(|(at, _)| at.after(GRACE) <= self.now);
+            let given_up = c.aborted.is_some() && c.aborted_latest.after(GRACE) <= self.now;
             c.stage == Stage::Running && c.attempts == attempt.attempt && c.end.is_none() && !given_up
         })
     }
@@ -539,6 +542,7 @@ impl Book<'_> {
                     };
                     let due = due.map_or(now, |d| d.min(now)).max(call.attempt_started);
                     call.aborted = Some((due, *reason));
+                    call.aborted_latest = if *reason == AbortReason::Stopped { now } else { due };
                 }
             }
             Action::Retry { attempt, due } => self.between(attempt.call, Stage::Backoff(*due)),

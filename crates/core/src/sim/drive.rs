@@ -48,6 +48,7 @@ pub(super) struct Drive<'w, S> {
     pub(super) trace: Option<String>,
     pub(super) digest: u64,
     pub(super) steps: u64,
+    pub(super) state_only: bool,
     /// All turns, for a second scheduler.
     pub(super) record: Option<Vec<Turn>>,
     events: Vec<Event>,
@@ -76,6 +77,7 @@ impl<'w, S: Scheduler> Drive<'w, S> {
             trace: trace.then(String::new),
             digest: 0,
             steps: 0,
+            state_only: false,
             record: None,
             events: Vec::new(),
             actions: Vec::new(),
@@ -284,7 +286,9 @@ impl<'w, S: Scheduler> Drive<'w, S> {
             if let Some(trace) = &mut self.trace {
                 let _ = writeln!(trace, "                    -> {}", say_action(&action));
             }
-            self.oracle.action(&self.book, &action).map_err(|what| self.wrong(what))?;
+            if !self.state_only {
+                self.oracle.action(&self.book, &action).map_err(|what| self.wrong(what))?;
+            }
             self.book.action(&action);
             if let Action::RunEnded { run, .. } = &action {
                 let run = &self.book.runs[run.0 as usize];
@@ -298,6 +302,9 @@ impl<'w, S: Scheduler> Drive<'w, S> {
         if let Some(record) = &mut self.record {
             let (events, actions) = (std::mem::take(&mut self.events), std::mem::take(&mut self.actions));
             record.push(Turn { now: self.book.now, events, actions });
+        }
+        if self.state_only {
+            return Ok(());
         }
         let oracle = &mut self.oracle;
         let checked = oracle.quiet(&mut self.book, &mut self.core);

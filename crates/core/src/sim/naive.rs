@@ -14,14 +14,23 @@ pub(super) const STARTS_MAX: u64 = policy::OVERTAKES;
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum State {
     Inputs,
-    Resolving { again: bool },
+    Resolving {
+        again: bool,
+    },
     /// It knows its keys and waits for its turn.
     Turn,
     Ready,
     Running,
-    Aborting { reason: AbortReason, since: Time },
-    Backoff { due: Time },
-    Doubt { until: Time },
+    Aborting {
+        reason: AbortReason,
+        since: Time,
+    },
+    Backoff {
+        due: Time,
+    },
+    Doubt {
+        until: Time,
+    },
     Elements,
     Ended,
 }
@@ -350,7 +359,7 @@ impl Naive {
     }
 
     fn cease(&mut self, i: usize, outcome: Outcome, abort: Option<AbortReason>) {
-        self.calls[i].cancelled = true;
+        self.calls[i].cancelled |= self.calls[i].state != State::Ended;
         match (self.calls[i].state, abort) {
             (State::Ended | State::Elements, _) | (State::Running | State::Aborting { .. }, None) => {}
             (State::Running, Some(reason)) => self.abort(i, reason),
@@ -606,9 +615,8 @@ impl Call {
 fn places(calls: &[CallSpec]) -> Vec<u32> {
     let mut places: Vec<Option<u32>> = vec![None; calls.len()];
     for place in 0.. {
-        let free = |i: &usize| {
-            places[*i].is_none() && calls[*i].inputs.iter().all(|x| places[x.call as usize].is_some())
-        };
+        let free =
+            |i: &usize| places[*i].is_none() && calls[*i].inputs.iter().all(|x| places[x.call as usize].is_some());
         let Some(next) = (0..calls.len()).find(free) else { break };
         places[next] = Some(place);
     }

@@ -73,16 +73,10 @@ impl Oracle {
 
     /// Nothing comes any more: every run must have ended.
     pub(super) fn at_the_end(&self, book: &Book<'_>) -> Checked {
-        for run in book.runs.iter().filter(|r| r.added && !r.ended) {
-            let open = run
-                .calls
-                .iter()
-                .flat_map(|c| std::iter::once(c).chain(&c.elements))
-                .filter(|c| c.stage != Stage::Ended);
-            let open: Vec<String> = open.map(|c| format!("{} {:?}", c.name(), c.stage)).collect();
-            return Err(format!("r{} never ended; open: {}", run.id.0, open.join(", ")));
-        }
-        Ok(())
+        let Some(run) = book.runs.iter().find(|r| r.added && !r.ended) else { return Ok(()) };
+        let all = run.calls.iter().flat_map(|c| std::iter::once(c).chain(&c.elements));
+        let open = all.filter(|c| c.stage != Stage::Ended).map(|c| format!("{} {:?}", c.name(), c.stage));
+        Err(format!("r{} never ended; open: {}", run.id.0, open.collect::<Vec<_>>().join(", ")))
     }
 }
 
@@ -457,9 +451,7 @@ fn waiting(book: &mut Book<'_>, run: usize, core: &mut impl Scheduler, due: &mut
 fn note_due(book: &Book<'_>, call: &Call, due: &mut Option<Time>) {
     let settings = &book.plan(call.who).settings;
     let own = match (call.stage, call.aborted) {
-        // When a stop was drawn from something that was due earlier, the exact moment is not known.
-        (Stage::Running, Some((_, AbortReason::Stopped))) => None,
-        (Stage::Running, Some((at, _))) => Some(at.after(GRACE)),
+        (Stage::Running, Some(_)) => Some(call.aborted_latest.after(GRACE)),
         (Stage::Running, None) => {
             let timeout = call.attempt_started.after(settings.timeout);
             Some(settings.idle_timeout.map_or(timeout, |idle| timeout.min(call.silent_since.after(idle))))

@@ -205,10 +205,13 @@ impl World {
         let rates = (0..r.pick(&[0, 0, 0, 1, 2]))
             .map(|_| (Duration::from_millis(r.pick(&[1, 5, 20])), r.pick(&[1, 1, 2, 5])))
             .collect::<Vec<_>>();
-        let count = r.pick(&[1, 1, 1, 1, 1, 2, 2, 2, 3, 5]);
+        // Long streams with few calls ready at a time, so that some age: on all that can be reserved.
+        let crowded = r.percent(1);
+        let count = if crowded { r.between(2, 3) } else { r.pick(&[1, 1, 1, 1, 1, 2, 2, 2, 3, 5]) };
+        let count = u32::try_from(count).unwrap_or(1);
         let mut world = World { seed, limits, rates, runs: Vec::new(), events: Vec::new(), knobs, one_limit: false };
         for run in 0..count {
-            let plan = RunMaker::new(r, &world, run).make(r);
+            let plan = RunMaker { crowded, ..RunMaker::new(r, &world, run) }.make(r);
             world.runs.push(plan);
         }
         if count > 1 && r.percent(15) {
@@ -343,6 +346,7 @@ struct RunMaker {
     when: u64,
     foreach: u64,
     error: u64,
+    crowded: bool,
 }
 
 impl RunMaker {
@@ -378,20 +382,22 @@ impl RunMaker {
             when: knob(r, 20, 50),
             foreach: knob(r, 10, 40),
             error: knob(r, 5, 20),
+            crowded: false,
         }
     }
 
     fn make(self, r: &mut Rng) -> RunPlan {
         let len = match r.below(1000) {
+            _ if self.crowded => r.between(100, 170),
             0..700 => r.between(1, 12),
             700..985 => r.between(8, 40),
             985..998 => r.between(40, 120),
             _ => r.between(150, 400),
         };
-        let open = r.percent(20);
+        let open = r.percent(20) && !self.crowded;
         let first_calls = if open { r.between(0, len) } else { len };
         let mut order: Vec<u64> = (0..first_calls).collect();
-        if r.percent(30) {
+        if r.percent(30) && !self.crowded {
             for _ in 0..r.between(1, 4) {
                 let (a, b) = (r.below(first_calls), r.below(first_calls));
                 if first_calls > 0 {
@@ -404,7 +410,7 @@ impl RunMaker {
             seed: mix(r.next(), u64::from(self.run)),
             weight: r.pick(&[1, 1, 1, 2, 5]),
             deadline: r.percent(5).then(|| Time(r.between(1, 300) * MS)),
-            stop: r.percent(20),
+            stop: r.percent(20) && !self.crowded,
             open,
             limits: self.limits,
             first_calls: u32::try_from(first_calls).unwrap_or(0),
@@ -417,7 +423,11 @@ impl RunMaker {
         let mut inputs: SmallVec<[Input; 2]> = SmallVec::new();
         // Among calls made together, whoever stands before it in a hidden order; else whoever is listed before it.
         let place = order.iter().position(|&x| x == i);
-        for _ in 0..r.between(0, self.inputs_max) {
+        if self.crowded && i >= 6 {
+            let call = u32::try_from(i - 6).unwrap_or(0);
+            inputs.push(Input { call, kind: InputKind::Outcome });
+        }
+        for _ in 0..if self.crowded { 0 } else { r.between(0, self.inputs_max) } {
             let other = match place {
                 Some(0) => continue,
                 Some(place) => order[usize::try_from(r.below(place as u64)).unwrap_or(0)],
