@@ -425,14 +425,7 @@ impl Book<'_> {
         let now = self.now;
         self.last = self.told;
         self.told = now;
-        for run in &mut self.runs {
-            if run.added && !run.ended && !run.expired && run.deadline.is_some_and(|d| d <= now) {
-                run.expired = true;
-                run.cancelled = true;
-                run.closed = true;
-                run.calls.iter_mut().for_each(|c| c.cancelled = true);
-            }
-        }
+        self.expire();
         match event {
             Event::LimitSet { limit, capacity } => self.set_capacity(*limit, *capacity),
             Event::RateSet { period, burst, .. } => {
@@ -493,6 +486,19 @@ impl Book<'_> {
                 }
             }
             Event::Resolved { .. } | Event::Tick => {}
+        }
+    }
+
+    /// Runs whose deadline has passed are cancelled before anything else happens.
+    fn expire(&mut self) {
+        let now = self.now;
+        for run in &mut self.runs {
+            if run.added && !run.ended && !run.expired && run.deadline.is_some_and(|d| d <= now) {
+                run.expired = true;
+                run.cancelled = true;
+                run.closed = true;
+                run.calls.iter_mut().for_each(|c| c.cancelled = true);
+            }
         }
     }
 

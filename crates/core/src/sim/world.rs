@@ -12,7 +12,7 @@ use std::time::Duration;
 pub(super) const MS: u64 = 1_000_000;
 
 /// How often each feature appears, in percent.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Knobs {
     pub(super) fail: u64,
     pub(super) hang: u64,
@@ -511,21 +511,7 @@ fn settings(r: &mut Rng, style: &SettingsStyle<'_>) -> Settings {
 /// A world made to starve somebody: a wide or lowly call against a long stream of others.
 fn starving(seed: u64, r: &mut Rng) -> World {
     let capacity = r.between(2, 4);
-    let knobs = Knobs {
-        fail: 0,
-        hang: 0,
-        unreached: 0,
-        unknown: 0,
-        permanent: 0,
-        retry_after: 0,
-        progress: 0,
-        stale: 0,
-        resolve_delay: 0,
-        late_tick: 0,
-        batch: 0,
-        deaf: 0,
-        duration_max: r.between(3, 8),
-    };
+    let knobs = Knobs { duration_max: r.between(3, 8), ..Knobs::default() };
     let mut world = World {
         seed,
         limits: vec![capacity],
