@@ -139,7 +139,7 @@ fn fmt() -> Result<Count> {
 
 fn clippy() -> Result<Count> {
     // `crates/core` has a clippy.toml of its own, which bans clocks, threads and locks; clippy finds it by itself.
-    one(cargo().args(["clippy", "--quiet", "--workspace", "--all-targets", "--"]).args([
+    one(cargo().args(["clippy", "--quiet", "--workspace", "--all-targets", "--keep-going", "--"]).args([
         "-D",
         "warnings",
         "-D",
