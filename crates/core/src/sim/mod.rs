@@ -128,7 +128,7 @@ pub fn differential(seed: u64) -> Result<u64, Violation> {
             naive.handle(turn.now, event);
         }
         naive.admit();
-        if naive.starts >= naive::STARTS_MAX {
+        if naive.starts >= naive::STARTS_MAX || naive.ambiguous {
             break;
         }
         let (core, slow) = (said(&turn.actions), said(&std::mem::take(&mut naive.actions)));

@@ -2,7 +2,8 @@
 //! It does not know how the core does it; the pure functions of `policy` (delays, what follows an attempt) are shared.
 //!
 //! Left out, and so are worlds that have them: calls added to a run in progress, runs inside attempts, and everything
-//! from the 64th start on, where ageing may begin. What is said about waits is not compared.
+//! from the 64th start on, where ageing may begin, or from two timers due at once under `stop`. What is said about
+//! waits is not compared.
 
 use crate::policy::{self, Next};
 use crate::types::*;
@@ -96,6 +97,8 @@ pub(super) struct Naive {
     /// Who was ready when last looked at.
     ready: Vec<usize>,
     pub(super) starts: u64,
+    /// Two timers were due at once where their order matters.
+    pub(super) ambiguous: bool,
     pub(super) actions: Vec<Action>,
 }
 
@@ -114,6 +117,8 @@ impl Naive {
         while let Some((due, what)) = self.first_due().filter(|(due, _)| *due <= now) {
             self.now = self.now.max(due);
             self.fire(what);
+            // Under `stop`, which of two that are due at once goes first can decide what the other ends as.
+            self.ambiguous |= self.first_due().is_some_and(|(next, _)| next == due) && self.runs.iter().any(|r| r.stop);
             self.settle();
         }
         self.now = now;

@@ -224,7 +224,13 @@ fn fits(book: &Book<'_>, who: CallRef, limit: LimitId, amount: u64) -> bool {
     let before = used(book, limit, who, 0);
     let after = used(book, limit, who, amount);
     // More than there is counts as all there is; what uses nothing beyond a loan fits always.
-    after == before || before + (after - before).min(capacity) <= capacity
+    if after == before || before + (after - before).min(capacity) <= capacity {
+        return true;
+    }
+    // What is lent stays lent when the capacity shrinks below what is used.
+    let parent = book.runs[who.run.0 as usize].parent;
+    let lent = parent.and_then(|p| book.plan(p.call).settings.needs.iter().find(|n| n.0 == limit));
+    before >= capacity && lent.is_some_and(|n| amount <= n.1)
 }
 
 /// Whether it fits even if nothing were lent: then nothing may keep it.
