@@ -10,7 +10,12 @@ fn settings(needs: &[(LimitId, u64)]) -> Arc<Settings> {
         expect: Duration::from_secs(1),
         timeout: Duration::from_secs(60),
         idle_timeout: None,
-        retry: Retry { attempts_max: 3, backoff: Duration::from_secs(1), factor: 2.0, backoff_max: Duration::from_secs(30) },
+        retry: Retry {
+            attempts_max: 3,
+            backoff: Duration::from_secs(1),
+            factor: 2.0,
+            backoff_max: Duration::from_secs(30),
+        },
         repeatable: true,
         in_doubt: InDoubtPolicy::Fail,
         failure_has_value: false,
