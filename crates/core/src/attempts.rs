@@ -99,6 +99,7 @@ impl Core {
         let now = self.now;
         let call = &mut self.calls[slot as usize];
         call.attempt += 1;
+        call.flags.doubtful = false;
         call.attempt_started = now;
         call.progressed = now;
         if call.started == NEVER {
@@ -162,7 +163,15 @@ impl Core {
             }
             Next::Cancel => self.end(slot, Outcome::Cancelled, why),
             Next::Doubt => self.end(slot, Outcome::InDoubt, why),
-            Next::Retry(delay) => self.back_off(slot, delay),
+            Next::Retry(delay) => {
+                let unknown = matches!(
+                    end,
+                    AttemptEnd::Failed { reached: Reached::Unknown, .. } | AttemptEnd::Aborted { reached: Reached::Unknown }
+                );
+                let call = &mut self.calls[slot as usize];
+                call.flags.doubtful = unknown && !call.settings.repeatable;
+                self.back_off(slot, delay);
+            }
             Next::Ask(bound) => {
                 let until = self.now.after(bound);
                 self.wait_from_now(slot);
@@ -289,7 +298,9 @@ impl Core {
             DoubtAnswer::Succeeded => self.end_doubt(slot, Outcome::Succeeded, Reason::Settled),
             DoubtAnswer::Rerun => {
                 let now = self.now;
-                self.calls[slot as usize].account(Cause::Doubt, now);
+                let call = &mut self.calls[slot as usize];
+                call.account(Cause::Doubt, now);
+                call.flags.doubtful = true;
                 self.set(slot, State::Ready { kept: Kept::Not });
             }
         }

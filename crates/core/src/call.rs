@@ -109,6 +109,8 @@ pub(crate) struct Flags {
     pub(crate) borrowing: bool,
     /// Somebody cancelled it.
     pub(crate) cancelled: bool,
+    /// Nobody knows whether its last attempt took effect, and another is to follow.
+    pub(crate) doubtful: bool,
 }
 
 /// The elements of a `foreach` call.

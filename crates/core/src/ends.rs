@@ -142,6 +142,7 @@ impl Core {
             }
             State::Ready { .. } if self.planted.is(Fault::DrainStarts) && abort.is_none() => {}
             State::Doubt => self.end(slot, Outcome::InDoubt, reason),
+            _ if self.call(slot).flags.doubtful => self.end(slot, Outcome::InDoubt, reason),
             _ => self.end(slot, outcome, reason),
         }
     }

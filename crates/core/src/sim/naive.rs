@@ -63,6 +63,8 @@ struct Call {
     elements: Vec<usize>,
     unplaced: bool,
     in_doubt: bool,
+    /// Its last attempt is in doubt and another is to follow.
+    doubtful: bool,
 }
 
 #[derive(Debug)]
@@ -284,7 +286,10 @@ impl Naive {
             return;
         }
         match answer {
-            DoubtAnswer::Rerun => call.state = State::Ready,
+            DoubtAnswer::Rerun => {
+                call.state = State::Ready;
+                call.doubtful = true;
+            }
             DoubtAnswer::Fail => self.end(i, Outcome::InDoubt, Reason::Settled),
             DoubtAnswer::Succeeded => self.end(i, Outcome::Succeeded, Reason::Settled),
         }
@@ -311,6 +316,11 @@ impl Naive {
             Next::Cancel => self.end(i, Outcome::Cancelled, Reason::Cancelled),
             Next::Retry(delay) => {
                 let due = self.now.after(delay);
+                let unknown = matches!(
+                    end,
+                    AttemptEnd::Failed { reached: Reached::Unknown, .. } | AttemptEnd::Aborted { reached: Reached::Unknown }
+                );
+                self.calls[i].doubtful = unknown && !self.calls[i].settings.repeatable;
                 self.calls[i].state = State::Backoff { due };
                 self.actions.push(Action::Retry { attempt, due });
             }
@@ -372,6 +382,7 @@ impl Naive {
                 self.calls[i].state = State::Aborting { reason: old.max(reason), since };
             }
             (State::Doubt { .. }, _) => self.end(i, Outcome::InDoubt, Reason::Cancelled),
+            _ if self.calls[i].doubtful => self.end(i, Outcome::InDoubt, Reason::Cancelled),
             _ => self.end(i, outcome, Reason::Cancelled),
         }
     }
@@ -574,6 +585,7 @@ impl Naive {
         let call = &mut self.calls[i];
         call.state = State::Running;
         call.attempt += 1;
+        call.doubtful = false;
         call.started = now;
         call.progressed = now;
         let attempt = AttemptRef { call: call.who, attempt: call.attempt };
@@ -607,6 +619,7 @@ impl Call {
             elements: Vec::new(),
             unplaced: false,
             in_doubt: false,
+            doubtful: false,
         }
     }
 

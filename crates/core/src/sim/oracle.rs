@@ -343,8 +343,9 @@ fn reason_holds(book: &Book<'_>, call: &Call, end: &CallEnd, last: Option<Attemp
     let who = call.who;
     let run = &book.runs[who.run.0 as usize];
     let in_flight = call.stage == Stage::Running;
-    // Once somebody has said to run it again, it only waits for that.
-    let in_doubt = matches!(call.stage, Stage::Doubt(_)) && call.answer != Some(DoubtAnswer::Rerun);
+    // Also while another attempt is to follow: nobody knows whether the last one took effect.
+    let unknown = !book.plan(who).settings.repeatable && last.is_some_and(|e| reached(e) == Reached::Unknown);
+    let in_doubt = unknown && !in_flight;
     let lost = || call.elements.iter().filter(|e| !good(e)).count();
     let aborted_by = |reason| in_flight && call.aborted.is_some_and(|a| a.1 == reason || a.1 < AbortReason::Stopped);
     let input = |i: u32| book.plan(who).inputs.iter().any(|x| x.call == i && x.kind == InputKind::Result);
@@ -377,9 +378,8 @@ fn reason_holds(book: &Book<'_>, call: &Call, end: &CallEnd, last: Option<Attemp
         (Outcome::Failed, Reason::IdleTimeout) => aborted_by(AbortReason::IdleTimeout),
         (Outcome::Failed, Reason::Elements(n)) => call.expanded && n > 0 && lost() == n as usize,
         (Outcome::InDoubt, reason) => {
-            let unknown = !book.plan(who).settings.repeatable && last.is_some_and(|e| reached(e) == Reached::Unknown);
             let settled = reason != Reason::Settled || call.answer == Some(DoubtAnswer::Fail);
-            unknown && (in_flight || matches!(call.stage, Stage::Doubt(_))) && settled
+            unknown && settled
         }
         _ => false,
     }
