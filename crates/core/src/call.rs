@@ -52,41 +52,45 @@ pub(crate) enum Kept {
     Reserved { by: CallRef },
 }
 
-/// A call, in its slot.
+/// A call, in its slot. Laid out by what is looked at together: 64 bytes each, the busiest first.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Call {
-    pub(crate) run: u32,
-    /// Its index in the run's list; for an element, its `foreach` call's.
-    pub(crate) index: u32,
-    /// Which element, or `NONE`.
-    pub(crate) element: u32,
     pub(crate) state: State,
-    pub(crate) settings: Arc<Settings>,
-    pub(crate) claims: Claims,
-    /// The nodes of its claims; empty when it does not stand in line.
-    pub(crate) held: SmallVec<[Held; 1]>,
+    pub(crate) run: u32,
     pub(crate) class: u32,
-    pub(crate) rank: Rank,
-    /// What it takes, by index in the run's list.
-    pub(crate) inputs: SmallVec<[Input; 2]>,
     /// How many of its inputs have not ended.
     pub(crate) pending: u32,
     /// The first of the edges to what takes it as input.
     pub(crate) edges: u32,
+    /// Counts its entries to `Ready`, to tell old notes about it from new ones.
+    pub(crate) readied: u32,
+    /// Its index in the run's list; for an element, its `foreach` call's.
+    pub(crate) index: u32,
+
+    pub(crate) rank: Rank,
+    pub(crate) settings: Arc<Settings>,
+    /// Since when it waits for what it waits for now.
+    pub(crate) since: Time,
+    pub(crate) timer: Time,
+    /// Which element, or `NONE`.
+    pub(crate) element: u32,
+    pub(crate) attempt: u32,
     /// The slot of its `foreach` call, or `NONE`.
     pub(crate) parent: u32,
-    pub(crate) attempt: u32,
+    pub(crate) flags: Flags,
+
+    /// The nodes of its claims; empty when it does not stand in line.
+    pub(crate) held: SmallVec<[Held; 1]>,
+    pub(crate) waits: Vec<Wait>,
+    pub(crate) claims: Claims,
+
+    /// What it takes, by index in the run's list.
+    pub(crate) inputs: SmallVec<[Input; 2]>,
+    pub(crate) elements: Option<Box<Elements>>,
     pub(crate) attempt_started: Time,
     pub(crate) progressed: Time,
     pub(crate) started: Time,
-    pub(crate) timer: Time,
-    /// Since when it waits for what it waits for now.
-    pub(crate) since: Time,
-    pub(crate) waits: Vec<Wait>,
-    /// Counts its entries to `Ready`, to tell old notes about it from new ones.
-    pub(crate) readied: u32,
-    pub(crate) flags: Flags,
-    pub(crate) elements: Option<Box<Elements>>,
 }
 
 /// What is true of a call.
@@ -201,10 +205,7 @@ impl Call {
         }
         let duration = now.since(self.since);
         self.since = now;
-        match self.waits.last_mut() {
-            Some(last) if last.cause == cause => last.duration += duration,
-            _ => self.waits.push(Wait { cause, duration }),
-        }
+        self.waits.push(Wait { cause, duration });
     }
 }
 

@@ -6,6 +6,7 @@ use crate::core::Core;
 use crate::fault::Fault;
 use crate::timers::TimerId;
 use crate::types::*;
+use std::time::Duration;
 
 impl Core {
     /// A call has its outcome.
@@ -30,18 +31,25 @@ impl Core {
         let call = &mut self.calls[slot as usize];
         call.flags.has_result = outcome == Outcome::Succeeded || (valued && call.settings.failure_has_value);
         call.flags.good = call.flags.has_result || (outcome == Outcome::Skipped && reason == Reason::When);
-        let (run, claims) = (call.run, call.claims.clone());
+        let run = call.run;
+        let mut waits = std::mem::take(&mut call.waits);
+        waits.dedup_by(|later, earlier| {
+            let same = later.cause == earlier.cause;
+            earlier.duration += if same { later.duration } else { Duration::ZERO };
+            same
+        });
         let end = CallEnd {
             outcome,
             reason,
             attempts: call.attempt,
             started: (call.started != NEVER).then_some(call.started),
             ended: self.now,
-            waits: std::mem::take(&mut call.waits),
+            waits,
             call: self.call_ref(slot),
         };
         self.actions.push_back(Action::Ended(Box::new(end)));
         if outcome == Outcome::InDoubt && self.run_at(run).doubts.len() <= crate::policy::DOUBTS_MAX {
+            let claims = self.call(slot).claims.clone();
             self.run_at_mut(run).doubts.push(claims);
         }
         self.ended.push_back(slot);

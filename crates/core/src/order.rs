@@ -59,9 +59,6 @@ pub(crate) fn ranks(base: u32, calls: &[CallSpec], order: &[u32]) -> Vec<Rank> {
 
 /// The rank of a call that one of rank `after` waits for; its own expected time is not added.
 pub(crate) fn inherit(before: Rank, after: Rank) -> Rank {
-    Rank {
-        unpriority: before.unpriority.min(after.unpriority),
-        unpath: before.unpath.min(after.unpath),
-        order: before.order,
-    }
+    let priority = before.priority().max(after.priority());
+    Rank::new(priority, before.path_ns().max(after.path_ns()), before.order)
 }

@@ -125,26 +125,31 @@ pub fn mix(seed: u64) -> u64 {
 /// The order of calls within a run; smaller starts first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Rank {
-    /// 4 − priority, inherited from what waits for the call.
-    pub unpriority: u8,
-    /// `u64::MAX` − expected remaining path in nanoseconds.
-    pub unpath: u64,
+    /// 4 − priority, inherited from what waits for the call, in the upper three bits; below them [`PATH_MAX_NS`] −
+    /// the expected remaining path. One number, since it is compared with every move of a queue.
+    urgency: u64,
     /// The place in serial order.
     pub order: u64,
 }
 
+/// Longer paths (73 years) count as this long.
+pub const PATH_MAX_NS: u64 = (1 << 61) - 1;
+
 impl Rank {
+    /// After every rank.
+    pub const LAST: Rank = Rank { urgency: u64::MAX, order: u64::MAX };
+
     /// The rank of a call with this priority, expected remaining path (ns) and place.
     pub fn new(priority: u8, path_ns: u64, order: u64) -> Rank {
-        Rank { unpriority: 4 - priority.min(4), unpath: u64::MAX - path_ns, order }
+        Rank { urgency: u64::from(4 - priority.min(4)) << 61 | (PATH_MAX_NS - path_ns.min(PATH_MAX_NS)), order }
     }
     /// The priority it was made from.
     pub fn priority(self) -> u8 {
-        4 - self.unpriority
+        4 - u8::try_from(self.urgency >> 61).unwrap_or(4).min(4)
     }
     /// The expected remaining path it was made from, in nanoseconds.
     pub fn path_ns(self) -> u64 {
-        u64::MAX - self.unpath
+        PATH_MAX_NS - (self.urgency & PATH_MAX_NS)
     }
 }
 
@@ -163,7 +168,7 @@ impl ClassKey {
     /// After every key.
     pub const LAST: ClassKey = ClassKey {
         service: u64::MAX,
-        rank: Rank { unpriority: u8::MAX, unpath: u64::MAX, order: u64::MAX },
+        rank: Rank::LAST,
         run: u32::MAX,
     };
 }
