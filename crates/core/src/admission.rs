@@ -79,6 +79,17 @@ enum Misfit {
     ReservedKey(u32),
 }
 
+impl Admission {
+    /// No call is left: notes about slots must not be taken for notes about later calls in them.
+    pub(crate) fn forget_calls(&mut self) {
+        self.fresh = Vec::new();
+        self.ageing = VecDeque::new();
+        self.aged = VecDeque::new();
+        self.reserved = None;
+        self.kept_calls = Vec::new();
+    }
+}
+
 impl Core {
     /// Starts what can start.
     pub(crate) fn admit(&mut self) {

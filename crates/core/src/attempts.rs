@@ -166,7 +166,8 @@ impl Core {
             Next::Retry(delay) => {
                 let unknown = matches!(
                     end,
-                    AttemptEnd::Failed { reached: Reached::Unknown, .. } | AttemptEnd::Aborted { reached: Reached::Unknown }
+                    AttemptEnd::Failed { reached: Reached::Unknown, .. }
+                        | AttemptEnd::Aborted { reached: Reached::Unknown }
                 );
                 let call = &mut self.calls[slot as usize];
                 call.flags.doubtful = unknown && !call.settings.repeatable;

@@ -217,6 +217,9 @@ impl Core {
     /// The call no longer stands in the lines of its keys.
     pub(crate) fn leave_place(&mut self, slot: u32) {
         let call = &mut self.calls[slot as usize];
+        if call.held.is_empty() {
+            return;
+        }
         let held = std::mem::take(&mut call.held);
         let seat = (call.run, call.order());
         self.keys.leave(&held, seat);
@@ -228,6 +231,9 @@ impl Core {
     /// The call stands in the lines of its claims from now on.
     pub(crate) fn enter_place(&mut self, slot: u32) {
         let call = &self.calls[slot as usize];
+        if call.claims.is_empty() {
+            return;
+        }
         let (claims, seat) = (call.claims.clone(), (call.run, call.order()));
         let mut held: smallvec::SmallVec<[crate::keys::Held; 1]> = smallvec::SmallVec::new();
         for claim in claims.iter() {

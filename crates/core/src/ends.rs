@@ -8,6 +8,9 @@ use crate::timers::TimerId;
 use crate::types::*;
 use std::time::Duration;
 
+/// Slots kept for the next runs when no run is left; a large run gives its memory back.
+const SLOTS_KEPT: usize = 4_096;
+
 impl Core {
     /// A call has its outcome.
     pub(crate) fn end(&mut self, slot: u32, outcome: Outcome, reason: Reason) {
@@ -223,5 +226,18 @@ impl Core {
             self.calls_free.push(call);
         }
         self.actions.push_back(Action::RunEnded { run: run.id, deadline_passed: run.deadline_passed });
+        if self.runs.is_empty() && self.calls.len() > SLOTS_KEPT {
+            self.forget_slots();
+        }
+    }
+
+    /// No run is left: the slots of a large one, and all notes about slots, go.
+    fn forget_slots(&mut self) {
+        self.calls = Vec::new();
+        self.calls_free = Vec::new();
+        self.unarmed = Vec::new();
+        self.keys.woken.clear();
+        self.timers.forget_calls();
+        self.admission.forget_calls();
     }
 }

@@ -166,9 +166,5 @@ pub struct ClassKey {
 
 impl ClassKey {
     /// After every key.
-    pub const LAST: ClassKey = ClassKey {
-        service: u64::MAX,
-        rank: Rank::LAST,
-        run: u32::MAX,
-    };
+    pub const LAST: ClassKey = ClassKey { service: u64::MAX, rank: Rank::LAST, run: u32::MAX };
 }

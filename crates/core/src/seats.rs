@@ -12,6 +12,7 @@ pub(crate) enum SeatMap {
     #[default]
     Empty,
     One(Seat, u32),
+    #[expect(clippy::box_collection, reason = "there is one of these per line of every key; most are empty")]
     Many(Box<BTreeMap<Seat, u32>>),
 }
 

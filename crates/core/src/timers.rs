@@ -47,6 +47,12 @@ impl Timers {
         }
     }
 
+    /// No call is left.
+    pub(crate) fn forget_calls(&mut self) {
+        self.calls = BinaryHeap::new();
+        self.valid = 0;
+    }
+
     /// When the first is due.
     pub(crate) fn next(&mut self, is_valid: impl Fn(Time, u32) -> bool) -> Option<Time> {
         while let Some(&Reverse((time, slot))) = self.calls.peek()

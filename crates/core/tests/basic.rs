@@ -89,3 +89,23 @@ fn inputs_limits_and_keys_gate_starts() {
     assert_eq!(succeed(&mut core, 50, 4), [] as [u32; 0]);
     assert_eq!(core.sizes(), (0, 0, 1));
 }
+
+#[test]
+fn a_large_run_gives_its_memory_back_and_its_slots_are_forgotten() {
+    let mut core = Core::new();
+    core.handle(Time(0), Event::LimitSet { limit: LimitId(0), capacity: 8 });
+    let s = settings(&[(LimitId(0), 1)]);
+    for round in 0..2_u64 {
+        let begin = round * 1_000_000;
+        core.handle(Time(begin), run((0..10_000).map(|_| call(&s, &[], &[])).collect()));
+        let mut running = std::collections::VecDeque::from(starts(&mut core));
+        let mut ended = 0;
+        while let Some(next) = running.pop_front() {
+            ended += 1;
+            running.extend(succeed(&mut core, begin + ended, next));
+        }
+        assert_eq!(ended, 10_000);
+        assert_eq!(core.sizes(), (0, 0, 1));
+        assert_eq!(core.poll_timeout(), None);
+    }
+}

@@ -318,7 +318,8 @@ impl Naive {
                 let due = self.now.after(delay);
                 let unknown = matches!(
                     end,
-                    AttemptEnd::Failed { reached: Reached::Unknown, .. } | AttemptEnd::Aborted { reached: Reached::Unknown }
+                    AttemptEnd::Failed { reached: Reached::Unknown, .. }
+                        | AttemptEnd::Aborted { reached: Reached::Unknown }
                 );
                 self.calls[i].doubtful = unknown && !self.calls[i].settings.repeatable;
                 self.calls[i].state = State::Backoff { due };
