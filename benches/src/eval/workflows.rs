@@ -62,10 +62,9 @@ pub(crate) fn judge(folder: &Path) -> Result<Vec<Row>> {
         let worst = ours.iter().copied().fold(0.0, f64::max);
         row.measure("worst of fanout", worst);
         let (ours, critical) = (mean(&ours), mean(&critical));
-        // Ties are broken differently, which moves the mean by less than this.
-        row.require(ours <= critical + 0.005, || {
-            format!("mean {ours:.4}, the list by critical path has {critical:.4}")
-        });
+        // Calls with paths of one length go in serial order here and in order of becoming ready there; neither is
+        // better, and it moves the mean by some 0.0002.
+        row.require(ours <= critical + 5e-4, || format!("mean {ours:.4}, the list by critical path has {critical:.4}"));
         row.require(slots != 8 || ours <= RATIO_MAX_AT_8, || format!("mean {ours:.4}, the budget is {RATIO_MAX_AT_8}"));
         rows.push(row);
     }

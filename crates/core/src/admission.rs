@@ -29,6 +29,8 @@ pub(crate) struct Class {
     place: Place,
     /// What it was last kept out by.
     cause: Option<Cause>,
+    /// Its best call (slot, `readied`), and how many of worse rank took of the limit it waits for.
+    passed: (u32, u32, u64),
 }
 
 /// Where a class is.
@@ -111,7 +113,7 @@ impl Core {
         }
         for (slot, readied) in std::mem::take(&mut self.admission.fresh) {
             if self.is_ready_since(slot, readied) {
-                let due = policy::ages_at(self.admission.starts, self.admission.ready);
+                let due = policy::ages_at(self.admission.starts, self.open_calls);
                 let last = self.admission.ageing.back().map_or(0, |x| x.0);
                 self.admission.ageing.push_back((due.max(last), slot, readied));
             }
@@ -205,6 +207,7 @@ impl Core {
             queue: Queue::default(),
             place: if self.run_at(run).paused { Place::Paused } else { Place::Idle },
             cause: None,
+            passed: (0, 0, 0),
         };
         let id = match self.admission.free.pop() {
             Some(id) => {
@@ -443,6 +446,7 @@ impl Core {
     }
 
     fn start(&mut self, slot: u32) {
+        self.count_passed(slot);
         let Core { calls, runs_slab, gates, .. } = self;
         let call = &mut calls[slot as usize];
         let run = runs_slab[call.run as usize].as_mut().expect("a run in its slot");
@@ -467,6 +471,27 @@ impl Core {
             self.calls[slot as usize].account(cause, self.now);
         }
         self.begin_attempt(slot);
+    }
+
+    /// A call is about to start: better ones that wait for a limit it takes of are passed over.
+    fn count_passed(&mut self, slot: u32) {
+        let call = &self.calls[slot as usize];
+        let key = ClassKey { service: self.run_at(call.run).service, rank: call.rank, run: call.run };
+        let settings = call.settings.clone();
+        for &(limit, _) in &settings.needs {
+            let Some((noted, parked)) = self.gates.first_parked(limit) else { continue };
+            if noted >= key || self.class_key(parked).is_none_or(|current| current >= key) {
+                continue;
+            }
+            let Some((_, first)) = self.class(parked).queue.first() else { continue };
+            let readied = self.call(first).readied;
+            let passed = &mut self.class_mut(parked).passed;
+            let count = if (passed.0, passed.1) == (first, readied) { passed.2 + 1 } else { 1 };
+            *passed = (first, readied, count);
+            if count == policy::OVERTAKES && !self.planted.is(Fault::AgeingOff) {
+                self.admission.aged.push_back((first, readied));
+            }
+        }
     }
 
     /// Gives back what an attempt of the call used.

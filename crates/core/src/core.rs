@@ -35,6 +35,8 @@ pub struct Core {
     pub(crate) gates: Gates,
     pub(crate) admission: Admission,
     pub(crate) timers: Timers,
+    /// Calls of all runs that have not ended.
+    pub(crate) open_calls: u64,
     /// Attempts whose timer is not set yet: most end before anybody sleeps.
     pub(crate) unarmed: Vec<u32>,
     /// When the first of them would be due.
@@ -75,6 +77,7 @@ impl Core {
             gates: Gates::new(planted),
             admission: Admission::default(),
             timers: Timers::default(),
+            open_calls: 0,
             unarmed: Vec::new(),
             unarmed_due: NEVER,
             ended: VecDeque::new(),

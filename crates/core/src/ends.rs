@@ -69,6 +69,7 @@ impl Core {
             self.tell_gate(slot);
         }
         self.run_at_mut(run).open_calls -= 1;
+        self.open_calls -= 1;
         self.end_run_if_done(run);
     }
 

@@ -164,6 +164,11 @@ impl Gates {
         parked.best(room)
     }
 
+    /// The best class that waits for a limit, whatever its amount.
+    pub(crate) fn first_parked(&self, id: LimitId) -> Option<(ClassKey, u32)> {
+        self.limits.get(&id)?.parked.best(u64::MAX)
+    }
+
     pub(crate) fn is_waited_for(&mut self, gate: GateId) -> bool {
         self.parked(gate).is_some_and(|parked| !parked.0.is_empty())
     }

@@ -181,6 +181,7 @@ impl Core {
                 u32::try_from(self.calls.len() - 1).expect("fewer than 2^32 calls at once")
             }
         };
+        self.open_calls += 1;
         let run = self.run_at_mut(run);
         run.open_calls += 1;
         if let Some(gate) = &mut run.gate {

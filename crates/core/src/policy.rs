@@ -4,18 +4,16 @@
 //! **Which call next.** Among the ready calls that fit, the best [`ClassKey`] starts: the run with the least
 //! weighted service first (start-time fair queueing, Goyal et al. 1996), within a run the highest priority, then
 //! the longest expected remaining path, then serial order. Whatever fits may start (backfill). A ready call ages
-//! once [`OVERTAKES`] + 4 × (ready calls at that moment) starts have happened since it became ready; aged calls come
-//! first, in order of ageing, and the first of them reserves what it needs.
+//! when [`OVERTAKES`] calls of worse rank have taken of the limit it waits for, or when that many starts have happened
+//! beyond what the calls that were open beside it account for. Aged calls come first, in order of ageing, and the
+//! first of them reserves what it needs.
 
 use crate::types::{AttemptEnd, FailureClass, InDoubtPolicy, Reached, Retry, Settings};
 use std::time::Duration;
 
-/// Starts that may pass a ready call before it ages. Large enough that backfill and the critical path do their work
-/// in plans of ordinary size, small enough that a wide call in a stream of narrow ones waits moments, not minutes.
+/// Starts that may pass a ready call before it ages. Large enough that backfill does its work in plans of ordinary
+/// size, small enough that a wide call in a stream of narrow ones waits moments, not minutes.
 pub const OVERTAKES: u64 = 64;
-
-/// How many starts each call that was ready at the same time adds to the ageing of one.
-pub const OVERTAKES_PER_READY: u64 = 4;
 
 /// How long an aborted attempt may take to answer before it is given up: TERM, a tool's own grace, KILL and
 /// reaping take seconds; half a minute means that the tool does not listen.
@@ -38,9 +36,10 @@ pub fn service(weight: u32) -> u64 {
     SERVICE / u64::from(weight.max(1))
 }
 
-/// After how many starts in all a call that becomes ready now is aged.
-pub fn ages_at(starts: u64, ready: u64) -> u64 {
-    starts + OVERTAKES + OVERTAKES_PER_READY * ready
+/// After how many starts in all a call that becomes ready now is aged. The calls open beside it may all be of better
+/// rank and go first, which in a plan of any size is the critical path at work; what comes later is a stream.
+pub fn ages_at(starts: u64, open: u64) -> u64 {
+    starts + OVERTAKES + open
 }
 
 /// What follows the end of an attempt.

@@ -574,8 +574,8 @@ fn starving(book: &mut Book<'_>) -> Checked {
             .iter_mut()
             .flat_map(|c| if c.expanded { c.elements.iter_mut() } else { std::slice::from_mut(c).iter_mut() })
         {
+            count += u64::from(call.stage != Stage::Ended);
             if ready(&call) {
-                count += 1;
                 fresh |= call.ready_since.is_some_and(|r| r.1 == 0);
             }
         }
@@ -597,7 +597,7 @@ fn starving(book: &mut Book<'_>) -> Checked {
                 if *among == 0 {
                     *among = count;
                 }
-                let bound = OVERTAKES + 4 * *among + *among + 32;
+                let bound = OVERTAKES + *among + 32;
                 let passed = starts - *since;
                 if one_limit && passed > bound {
                     return Err(format!("{} was passed over {passed} times; {bound} is the bound", name(call.who)));
