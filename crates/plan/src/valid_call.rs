@@ -52,6 +52,15 @@ struct Here<'a> {
 
 type Edges = SmallVec<[(u32, Needs); 2]>;
 
+/// Every call once, by index; a result wins over an outcome.
+fn once(mut edges: Edges) -> Edges {
+    if edges.len() > 1 {
+        edges.sort_unstable_by_key(|(call, needs)| (*call, *needs != Needs::Result));
+        edges.dedup_by_key(|(call, _)| *call);
+    }
+    edges
+}
+
 /// At most so many ids are compared in all to find what was meant: advice must not cost more than the check.
 const COMPARISONS_MAX: usize = 1_000_000;
 /// So many different merged settings are remembered for sharing.
@@ -121,7 +130,7 @@ impl<'c> Checker<'c> {
             args,
             when,
             foreach,
-            inputs: edges,
+            inputs: once(edges),
             effects,
             settings,
             on_failure_value: match call.on_failure {
@@ -443,11 +452,7 @@ impl<'c> Checker<'c> {
                 return None;
             }
         }
-        match edges.iter_mut().find(|(input, _)| *input == call) {
-            Some((_, known)) if needs == Needs::Result => *known = Needs::Result,
-            Some(_) => {}
-            None => edges.push((call, needs)),
-        }
+        edges.push((call, needs));
         Some(call)
     }
 
