@@ -80,6 +80,7 @@ pub fn spec(name: &str, args_schema: Value, effects: Option<EffectsSpec>) -> Too
         result_schema: None,
         effects,
         base_dir: None,
+        cwd: None,
         kind: ToolKind::Native,
         running_max: None,
         rate: None,

@@ -15,6 +15,7 @@ fn main() {
         result_schema: None,
         effects: Some(EffectsSpec::default()),
         base_dir: None,
+        cwd: None,
         kind: ToolKind::Native,
         running_max: None,
         rate: None,

@@ -2,7 +2,7 @@
 //! It does not know plans, nor how a tool is called.
 
 use crate::diagnostic::Diagnostic;
-use crate::effects::{Effects, KeyTemplate};
+use crate::effects::{Base, Effects, KeyTemplate};
 use crate::spec::{SettingsSpec, ToolKind, ToolSpec, ToolboxSpec};
 use jsonschema::Validator;
 use serde_json::{Map, Value};
@@ -105,12 +105,11 @@ fn sibling_prefixes(toolbox: &ToolboxSpec) -> Vec<KeyTemplate> {
     let own = toolbox.key.clone().unwrap_or_else(|| toolbox.name.to_string());
     let own = if own.is_empty() { "*".to_owned() } else { own };
     let declared = toolbox.tools.iter().filter_map(|tool| Some((tool, tool.effects.as_ref()?)));
-    let declared = declared.flat_map(|(tool, effects)| {
-        effects.reads.iter().chain(&effects.writes).map(|text| (tool.base_dir.as_ref(), text))
-    });
+    let declared = declared
+        .flat_map(|(tool, effects)| effects.reads.iter().chain(&effects.writes).map(|text| (Base::of(tool), text)));
     let mut keys: Vec<KeyTemplate> = Vec::new();
-    let prefixes =
-        declared.filter_map(|(base, text)| Some(KeyTemplate::parse(text, true).ok()?.literal_prefix(true).based(base)));
+    let prefixes = declared
+        .filter_map(|(base, text)| Some(KeyTemplate::parse(text, true).ok()?.based(&base).literal_prefix(true)));
     for key in KeyTemplate::parse(&own, true).into_iter().chain(prefixes) {
         if !keys.contains(&key) {
             keys.push(key);
@@ -206,14 +205,14 @@ fn compile_effects(
     defaults: &Arc<Map<String, Value>>,
 ) -> Result<Effects, Vec<Diagnostic>> {
     let bad = |path: String, message: String| Diagnostic::error("bad_key", message).with_path(path);
-    let (base_dir, schema, tool) = (tool.base_dir.as_ref(), &tool.args_schema, &*tool.name);
+    let (base, schema, tool) = (Base::of(tool), &tool.args_schema, &*tool.name);
     let effects = Effects::compile(spec, defaults.clone()).map_err(|wrong| {
         wrong
             .into_iter()
             .map(|(list, at, message)| bad(format!("{tool}.effects.{list}[{at}]"), message))
             .collect::<Vec<_>>()
     })?;
-    let effects = effects.based(base_dir);
+    let effects = effects.based(&base);
     let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return Ok(effects) };
     let unknown: Vec<_> = effects
         .claims()

@@ -3,7 +3,7 @@
 
 use crate::path::{Step, walk};
 use crate::process_spec::{TextPiece, TextTemplate, text_of};
-use crate::spec::EffectsSpec;
+use crate::spec::{EffectsSpec, ToolSpec};
 use crate::template::{Kind, Seen, Template, look};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
@@ -28,15 +28,23 @@ pub struct KeyTemplate {
     /// Whether the call may write it.
     pub write: bool,
     kind: KeyKind,
-    /// What a relative path in it is relative to, when that is not what all are relative to.
-    base_dir: Option<Arc<Path>>,
+    base: Base,
+}
+
+/// What a relative path in a key is relative to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Base {
+    /// A directory; absent where it is what all are relative to.
+    dir: Option<Arc<Path>>,
+    /// A path from there that depends on the arguments.
+    cwd: Arc<[TextPiece]>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 enum KeyKind {
     /// Overlaps everything.
     Root,
-    /// Behind `file:`, a path.
+    /// Behind `file:`, a path; of no pieces: all files.
     File(Vec<TextPiece>),
     /// Segments, each made of pieces.
     Segments(Vec<Vec<TextPiece>>),
@@ -96,10 +104,10 @@ impl Effects {
         Ok(Effects { claims, idempotent: spec.idempotent, destructive: spec.destructive, defaults })
     }
 
-    /// The same, with relative paths in `file:` keys relative to this directory.
+    /// The same, with relative paths in `file:` keys relative to this.
     #[must_use]
-    pub fn based(mut self, base_dir: Option<&Arc<Path>>) -> Effects {
-        self.claims = self.claims.into_iter().map(|claim| claim.based(base_dir)).collect();
+    pub(crate) fn based(mut self, base: &Base) -> Effects {
+        self.claims = self.claims.into_iter().map(|claim| claim.based(base)).collect();
         self
     }
 
@@ -214,6 +222,7 @@ impl KeyTemplate {
         }
         let kind = match TextTemplate::parse(text)?.pieces() {
             [TextPiece::Text(literal)] if literal == "*" => KeyKind::Root,
+            [TextPiece::Text(literal)] if literal == "file:" => KeyKind::File(Vec::new()),
             [TextPiece::Text(first), rest @ ..] if first.starts_with("file:") => {
                 let path = TextPiece::Text(first["file:".len()..].to_owned());
                 KeyKind::File(std::iter::once(path).chain(rest.iter().cloned()).collect())
@@ -227,13 +236,13 @@ impl KeyTemplate {
                 "`{text}`: `*` stands alone; a key covers all that begins with it, segment by segment"
             ));
         }
-        Ok(KeyTemplate { text: text.into(), write, kind, base_dir: None })
+        Ok(KeyTemplate { text: text.into(), write, kind, base: Base::default() })
     }
 
-    /// The same, with relative paths relative to this directory.
+    /// The same, with relative paths relative to this.
     #[must_use]
-    pub fn based(mut self, base_dir: Option<&Arc<Path>>) -> KeyTemplate {
-        self.base_dir = base_dir.cloned();
+    pub(crate) fn based(mut self, base: &Base) -> KeyTemplate {
+        self.base = base.clone();
         self
     }
 
@@ -241,7 +250,7 @@ impl KeyTemplate {
     pub fn arguments(&self) -> impl Iterator<Item = &str> {
         let pieces: Box<dyn Iterator<Item = &TextPiece>> = match &self.kind {
             KeyKind::Root => Box::new(std::iter::empty()),
-            KeyKind::File(pieces) => Box::new(pieces.iter()),
+            KeyKind::File(pieces) => Box::new(pieces.iter().chain(&*self.base.cwd)),
             KeyKind::Segments(segments) => Box::new(segments.iter().flatten()),
         };
         pieces.filter_map(|piece| match piece {
@@ -263,12 +272,14 @@ impl KeyTemplate {
         let kind = match &self.kind {
             KeyKind::Root => KeyKind::Root,
             KeyKind::File(pieces) => {
-                let literal = match pieces.first() {
-                    Some(TextPiece::Text(text)) if pieces.len() == 1 => text.clone(),
-                    Some(TextPiece::Text(text)) => text[..text.rfind('/').map_or(0, |at| at + 1)].to_owned(),
-                    _ => String::new(),
+                let literal = match pieces.as_slice() {
+                    [TextPiece::Text(text)] => Some(text.clone()),
+                    [TextPiece::Text(text), ..] => text.rfind('/').map(|at| text[..=at].to_owned()),
+                    _ => None,
                 };
-                KeyKind::File(vec![TextPiece::Text(literal)])
+                // Another tool's arguments do not say where this one works.
+                let literal = literal.filter(|path| self.base.cwd.is_empty() || path.starts_with('/'));
+                KeyKind::File(literal.map(TextPiece::Text).into_iter().collect())
             }
             KeyKind::Segments(segments) => {
                 let literal = segments
@@ -285,7 +296,7 @@ impl KeyTemplate {
             KeyKind::File(pieces) => format!("file:{}", show(pieces)),
             KeyKind::Segments(segments) => join(&segments.iter().map(|pieces| show(pieces)).collect::<Vec<_>>()),
         };
-        KeyTemplate { text: text.into(), write, kind, base_dir: self.base_dir.clone() }
+        KeyTemplate { text: text.into(), write, kind, base: Base { dir: self.base.dir.clone(), ..Base::default() } }
     }
 
     fn keys<'a>(
@@ -304,18 +315,15 @@ impl KeyTemplate {
         };
         match &self.kind {
             KeyKind::Root => keys.push(key(Vec::new(), "*".into(), true)),
+            KeyKind::File(pieces) if pieces.is_empty() => {
+                keys.push(key(vec!["file:".to_owned()], "file:/".into(), true))
+            }
             KeyKind::File(pieces) => {
-                let canon: &dyn Fn(&Path) -> PathBuf = match &self.base_dir {
-                    Some(base_dir) => &|path| canon(&base_dir.join(path)),
-                    None => canon,
-                };
-                for made in fill(pieces, see, false) {
-                    let (segments, open) = match &made.cut {
-                        None => (file_segments(&canon(Path::new(&made.text))), None),
-                        cut => (file_prefix(&made.text, canon), *cut),
-                    };
-                    let text = if open.is_some() { open_text(&segments) } else { join(&segments) };
-                    keys.push(key(segments, text, open != Some(Cut::Unknown)));
+                let base = self.base.fill(see);
+                for made in &fill(pieces, see, false) {
+                    let (segments, cut) = base.file(made, canon);
+                    let text = if cut.is_some() { open_text(&segments) } else { join(&segments) };
+                    keys.push(key(segments, text, cut != Some(Cut::Unknown)));
                 }
             }
             KeyKind::Segments(templates) => {
@@ -333,6 +341,13 @@ impl KeyTemplate {
 enum Cut {
     Unknown,
     Missing,
+}
+
+impl Cut {
+    /// The reason of a key that is cut for two: it stays open while one of them can change.
+    fn and(self, other: Cut) -> Cut {
+        if self == Cut::Unknown { self } else { other }
+    }
 }
 
 /// A text made from pieces, up to what is not there.
@@ -458,11 +473,47 @@ fn file_segments(path: &Path) -> Vec<String> {
     std::iter::once("file:").chain(text.split('/').filter(|part| !part.is_empty())).map(str::to_owned).collect()
 }
 
-/// What all files whose path begins so have in common: the whole directories of it.
-fn file_prefix(text: &str, canon: &dyn Fn(&Path) -> PathBuf) -> Vec<String> {
-    match text.rfind('/') {
-        Some(at) => file_segments(&canon(Path::new(&text[..=at]))),
-        None => vec!["file:".to_owned()],
+impl Base {
+    /// Where this tool works.
+    pub(crate) fn of(tool: &ToolSpec) -> Base {
+        let cwd = tool.cwd.as_ref().map(|cwd| cwd.pieces().into()).unwrap_or_default();
+        Base { dir: tool.base_dir.clone(), cwd }
+    }
+
+    fn fill<'a>(&self, see: &dyn Fn(&[Step]) -> Seen<'a>) -> FilledBase<'_> {
+        // A list here is no directory: its process will not start.
+        let cwd = fill(&self.cwd, see, false).into_iter().next();
+        FilledBase {
+            dir: self.dir.as_deref(),
+            cwd: cwd.unwrap_or(Made { text: String::new(), cut: Some(Cut::Missing) }),
+        }
+    }
+}
+
+/// A base as far as the arguments are known.
+struct FilledBase<'a> {
+    dir: Option<&'a Path>,
+    cwd: Made,
+}
+
+impl FilledBase<'_> {
+    /// The key of a path, or what all files whose path begins so have in common: the whole directories of it. A
+    /// relative path from a directory that is not known may be any file.
+    fn file(&self, made: &Made, canon: &dyn Fn(&Path) -> PathBuf) -> (Vec<String>, Option<Cut>) {
+        let all = || vec!["file:".to_owned()];
+        let path = match made.cut {
+            None => made.text.as_str(),
+            Some(_) => match made.text.rfind('/') {
+                Some(at) => &made.text[..=at],
+                None => return (all(), made.cut),
+            },
+        };
+        if let (Some(cut), false) = (self.cwd.cut, path.starts_with('/')) {
+            return (all(), Some(made.cut.map_or(cut, |made| made.and(cut))));
+        }
+        let path = Path::new(&self.cwd.text).join(path);
+        let path = self.dir.map_or_else(|| path.clone(), |dir| dir.join(&path));
+        (file_segments(&canon(&path)), made.cut)
     }
 }
 

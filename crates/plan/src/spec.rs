@@ -1,6 +1,7 @@
 //! What a tool is, apart from how it is called: schema, effects, limits, settings (`ToolSpec`), and the toolbox it is in.
 //! It does not know adapters, runs or files. Everything here can be sent.
 
+use crate::process_spec::TextTemplate;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -39,6 +40,8 @@ pub struct ToolSpec {
     /// The directory in which it works: what relative paths of its `file:` keys are relative to. The engine's base
     /// directory when absent, or when it is relative itself.
     pub base_dir: Option<Arc<Path>>,
+    /// What of that directory depends on the arguments, relative to `base_dir`.
+    pub cwd: Option<TextTemplate>,
     /// What kind of adapter it has: decides what an undeclared tool is taken to touch.
     pub kind: ToolKind,
     /// At most this many attempts at once.

@@ -116,6 +116,7 @@ fn push_tool(
         result_schema: fields.take("result").map(Node::to_value),
         effects: effects(&mut fields, at, problems),
         base_dir: process.as_ref().map(works_in),
+        cwd: process.as_ref().and_then(|process| process.cwd.clone()).filter(depends),
         kind: ToolKind::Process,
         running_max: fields.count32("running", problems),
         rate: rate(&mut fields, at, problems),
@@ -130,12 +131,14 @@ fn push_tool(
     }
 }
 
-/// Where a process works, as far as that is known: a directory that depends on the arguments is not.
+fn depends(template: &TextTemplate) -> bool {
+    template.arguments().next().is_some()
+}
+
+/// Where a process works, without what depends on its arguments.
 fn works_in(process: &ProcessSpec) -> Arc<Path> {
     match &process.cwd {
-        Some(cwd) if cwd.arguments().next().is_none() => {
-            process.base_dir.join(cwd.source().replace("$${", "${")).into()
-        }
+        Some(cwd) if !depends(cwd) => process.base_dir.join(cwd.source().replace("$${", "${")).into(),
         _ => process.base_dir.as_path().into(),
     }
 }

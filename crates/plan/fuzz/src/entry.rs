@@ -17,6 +17,7 @@ static CATALOG: LazyLock<Arc<Catalog>> = LazyLock::new(|| {
         result_schema: None,
         effects: Some(EffectsSpec::default()),
         base_dir: None,
+        cwd: None,
         kind: ToolKind::Native,
         running_max: None,
         rate: None,

@@ -3,7 +3,9 @@
 
 use crate::{tool, validate};
 use expect_test::expect;
-use fanout_plan::{ArgsView, Catalog, Effects, EffectsSpec, NamedKey, ToolKind, ToolboxSpec, first_outside};
+use fanout_plan::{
+    ArgsView, Catalog, Effects, EffectsSpec, NamedKey, TextTemplate, ToolKind, ToolboxSpec, first_outside,
+};
 use serde_json::{Map, Value, json};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -55,6 +57,7 @@ fn known_arguments() {
         "file:/src/${args.path}",
         "file:/src/${args.xs}",
         "file:src",
+        "file:",
         "db:${args.xs}/${args.o.k}",
         "db:${args.none}",
         "file:${args.none}",
@@ -85,6 +88,7 @@ fn known_arguments() {
         file:/src/${args.path} → file:/src/a.rs ["file:", "src", "a.rs"]
         file:/src/${args.xs} → file:/src/p ["file:", "src", "p"] | file:/src/q/r ["file:", "src", "q", "r"]
         file:src → file:/work/src ["file:", "work", "src"]
+        file: → file:/ ["file:"]
         db:${args.xs}/${args.o.k} → db:p/1 ["db:", "p", "1"] | db:p/2 ["db:", "p", "2"] | db:q%2Fr/1 ["db:", "q%2Fr", "1"] | db:q%2Fr/2 ["db:", "q%2Fr", "2"]
         db:${args.none} → 
         file:${args.none} → 
@@ -223,6 +227,55 @@ fn defaults_of_arguments_count() {
     let keys = |args: Value| show(&catalog.tools()[0].effects.keys(ArgsView::Known(&args), &canon));
     assert_eq!(keys(json!({})), r#"file:/work/out.txt ["file:", "work", "out.txt"]"#);
     assert_eq!(keys(json!({"path": "x"})), r#"file:/work/x ["file:", "work", "x"]"#);
+}
+
+#[test]
+fn a_directory_that_depends_on_arguments_is_followed() {
+    let properties = json!({"repo": {"type": "string"}, "path": {"type": "string"}, "x": {}});
+    let keys = |text: &str, args: Value| {
+        let effects = EffectsSpec { writes: vec![text.to_owned()], ..EffectsSpec::default() };
+        let mut works = tool("w", json!({"type": "object", "properties": properties}), Some(effects));
+        works.base_dir = Some(Path::new("/base").into());
+        works.cwd = Some(TextTemplate::parse("in/${args.repo}").expect("a template"));
+        let plain = tool("plain", json!({"type": "object"}), None);
+        let catalog = Catalog::new([ToolboxSpec { tools: vec![works, plain], ..ToolboxSpec::default() }]);
+        let catalog = catalog.expect("it compiles");
+        let mut shown = String::new();
+        if args.is_null() {
+            shown = show(&catalog.tools()[0].effects.keys(ArgsView::Unknown, &canon)) + " | without effects: ";
+        }
+        let tool = usize::from(args.is_null());
+        shown + &show(&catalog.tools()[tool].effects.keys(ArgsView::Known(&args), &canon))
+    };
+    let line = |text: &str, args: Value| format!("{text} {args} → {}\n", keys(text, args.clone()));
+    let all = json!({"path": "a", "repo": "r"});
+    expect![[r#"
+        file:${args.path} {"path":"a","repo":"r"} → file:/base/in/r/a ["file:", "base", "in", "r", "a"]
+        file:.git {"path":"a","repo":"r"} → file:/base/in/r/.git ["file:", "base", "in", "r", ".git"]
+        file:.git {"repo":"/r"} → file:/base/in/r/.git ["file:", "base", "in", "r", ".git"]
+        file:.git {} → file:… ["file:"]
+        file:/abs/${args.path} {"path":"a"} → file:/abs/a ["file:", "abs", "a"]
+        file:${args.path} {"path":"/abs"} → file:/abs ["file:", "abs"]
+        file:src/${args.x} {"repo":"r"} → file:/base/in/r/src/… ["file:", "base", "in", "r", "src"]
+        file:src/${args.x} null → file:… ["file:"] open | without effects: * [] | file:/ ["file:"]
+        file:/src/${args.x} null → file:/src/… ["file:", "src"] open | without effects: * [] | file:/src ["file:", "src"]
+        file:${args.x} null → file:… ["file:"] open | without effects: * [] | file:/ ["file:"]
+    "#]]
+    .assert_eq(
+        &[
+            line("file:${args.path}", all.clone()),
+            line("file:.git", all),
+            line("file:.git", json!({"repo": "/r"})),
+            line("file:.git", json!({})),
+            line("file:/abs/${args.path}", json!({"path": "a"})),
+            line("file:${args.path}", json!({"path": "/abs"})),
+            line("file:src/${args.x}", json!({"repo": "r"})),
+            line("file:src/${args.x}", Value::Null),
+            line("file:/src/${args.x}", Value::Null),
+            line("file:${args.x}", Value::Null),
+        ]
+        .concat(),
+    );
 }
 
 #[test]

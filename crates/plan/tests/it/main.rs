@@ -26,6 +26,7 @@ fn tool(name: &str, args_schema: Value, effects: Option<EffectsSpec>) -> ToolSpe
         result_schema: None,
         effects,
         base_dir: None,
+        cwd: None,
         kind: ToolKind::Native,
         running_max: None,
         rate: None,

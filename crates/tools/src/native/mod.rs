@@ -125,6 +125,7 @@ impl Native {
             result_schema: None,
             effects: None,
             base_dir: None,
+            cwd: None,
             kind: ToolKind::Native,
             running_max: None,
             rate: None,
