@@ -25,7 +25,7 @@ pub struct Report {
     pub outcome: RunOutcome,
     /// From begin to end.
     pub wall_ms: f64,
-    /// The sum of the times of all attempts: what running them one by one would have taken.
+    /// The sum of the times of all attempts as they ran, beside each other; alone, each might have been faster.
     pub calls_ms: f64,
     /// The longest chain of calls each of which had to wait for the one before, by measured times.
     pub critical_path: Vec<Arc<str>>,
