@@ -101,7 +101,7 @@ impl Core {
         call.attempt += 1;
         call.flags.doubtful = false;
         call.attempt_started = now;
-        call.progressed = now;
+        call.since = now;
         if call.started == NEVER {
             call.started = now;
         }
@@ -241,7 +241,7 @@ impl Core {
         let now = self.now;
         let call = &mut self.calls[slot as usize];
         if call.state == State::Running && call.attempt == attempt.attempt {
-            call.progressed = now;
+            call.since = now;
         }
     }
 
@@ -259,7 +259,7 @@ impl Core {
     fn attempt_due(&self, slot: u32) -> Time {
         let call = self.call(slot);
         let end = call.attempt_started.after(call.settings.timeout);
-        call.settings.idle_timeout.map_or(end, |idle| end.min(call.progressed.after(idle)))
+        call.settings.idle_timeout.map_or(end, |idle| end.min(call.since.after(idle)))
     }
 
     /// The timer of a call fired.

@@ -156,7 +156,6 @@ impl Core {
             parent: NONE,
             attempt: 0,
             attempt_started: NEVER,
-            progressed: NEVER,
             started: NEVER,
             timer: NEVER,
             since: self.now,
