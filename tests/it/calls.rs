@@ -44,8 +44,11 @@ fn one_tool_can_be_called() {
     let ended = folder.fanout(["call", "join", "--arg", "a=x", "--arg", "b=word"]).with_code(3);
     assert!(ended.stderr.contains("[bad_args]"), "{}", ended.stderr);
     folder.fanout(["call", "join", "--args", "not json"]).with_code(2);
-    let ended = folder.fanout(["call", "jion"]).with_code(3);
+    // Its place in a plan that nobody wrote is not told.
+    assert!(!ended.stderr.contains("calls[0]"), "{}", ended.stderr);
+    let ended = folder.fanout(["call", "jion"]).with_code(2);
     assert!(ended.stderr.contains("`join`"), "{}", ended.stderr);
+    folder.fanout(["call", "join", "--arg", "a=x", "--arg", "a=y"]).with_code(2);
     // What looks like a reference in an argument given here is text.
     assert_eq!(folder.fanout(["call", "join", "--arg", "a=${x}"]).with_code(0).json(), json!("${x}-5"));
 }

@@ -1,7 +1,7 @@
 //! `fanout run`: what is on standard output, and the exit codes.
 //! It does not know what is said on the way.
 
-use fanout_tests::Folder;
+use fanout_tests::{Ended, Folder};
 use serde_json::json;
 use std::process::Stdio;
 
@@ -87,6 +87,31 @@ fn wrong_usage_has_a_code_of_its_own() {
     folder.fanout(["run", "plan.yaml", "--limit", "running=0"]).with_code(2);
     folder.fanout(["run", "plan.yaml", "--deadline", "soon"]).with_code(2);
     folder.fanout(["run", "plan.yaml", "--report", "no/such/folder.json"]).with_code(2);
+}
+
+#[test]
+fn what_cannot_be_written_is_not_lost_in_silence() {
+    let folder = folder("calls: [{id: a, tool: say, args: {text: x}}]");
+    folder.write("fanout.toml", "[tools.t]\nargv = ['true']");
+    for (arguments, what) in [
+        (&["run", "plan.yaml", "--report", "/dev/full"][..], "the report"),
+        (&["run", "plan.yaml", "--events=/dev/full"], "the events"),
+        (&["run", "plan.yaml"], "standard output"),
+        (&["tools"], "standard output"),
+    ] {
+        let mut command = folder.command(arguments);
+        if what == "standard output" {
+            command.stdout(std::fs::File::options().write(true).open("/dev/full").unwrap());
+        }
+        let ended = Ended::from(command.output().unwrap()).with_code(5);
+        assert!(ended.stderr.contains(&format!("cannot write {what}")), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_plan_without_a_name_is_called_as_its_file() {
+    let folder = Folder::with_plan("calls: []");
+    assert!(folder.fanout(["check", "plan.yaml"]).with_code(0).stderr.contains("plan: 0 calls, valid"));
 }
 
 #[test]

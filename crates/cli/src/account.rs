@@ -137,7 +137,7 @@ fn time_line(report: &Report, columns: usize, paint: Paint) -> String {
     let told = |n: usize| -> String {
         let told: Vec<String> =
             waits.iter().take(n).map(|(cause, total)| format!("{} {}", ms(*total), cause_word(cause))).collect();
-        if told.is_empty() { "nothing waited".to_string() } else { format!("waited {}", told.join(", ")) }
+        if told.is_empty() { "nothing waited".to_string() } else { format!("waited in sum {}", told.join(", ")) }
     };
     let head = format!("  critical path {}", ms(report.critical_path_ms));
     // One line: fewer causes before the chain of calls, and that before nothing.

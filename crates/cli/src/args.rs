@@ -33,6 +33,7 @@ Exit codes:
     2      wrong usage: nothing was started
     3      the plan or a toolbox file is not valid: nothing was started
     4      cancelled: by the first Ctrl-C, or the deadline passed
+    5      succeeded, but the output, report or events could not be written
     128+n  ended by signal n: 130 by the second Ctrl-C, 143 by TERM, 129 by HUP
 
 Every error has a code in brackets, such as [unknown_tool]: `fanout explain unknown_tool` says more.";

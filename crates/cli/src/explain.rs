@@ -23,8 +23,10 @@ pub(crate) fn main(code: Option<&str>) -> ExitCode {
         }
         None => {
             let nearest = PAGES.iter().map(|(name, _)| *name).min_by_key(|name| distance(name, code));
-            let help = nearest.map(|name| format!("; the nearest is `{name}`")).unwrap_or_default();
-            text::say(&format!("error: no error has the code `{}`{help}\n", text::line(code)));
+            let near = nearest.filter(|name| distance(name, code) <= code.len() / 3);
+            let help =
+                near.map_or("`fanout explain` lists them all".to_owned(), |name| format!("the nearest is `{name}`"));
+            text::say(&format!("error: no error has the code `{}`; {help}\n", text::line(code)));
             ExitCode::from(crate::exit::USAGE)
         }
     }

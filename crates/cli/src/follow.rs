@@ -168,8 +168,8 @@ async fn write_events(mut events: EventStream, mut to: Box<dyn Write + Send>) {
     while let Some(event) = events.next().await {
         let Ok(mut line) = serde_json::to_vec(&event) else { continue };
         line.push(b'\n');
-        if to.write_all(&line).and_then(|()| to.flush()).is_err() {
-            return;
+        if let Err(error) = to.write_all(&line).and_then(|()| to.flush()) {
+            return text::lose("the events", &error);
         }
     }
 }

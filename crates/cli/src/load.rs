@@ -5,7 +5,7 @@ use crate::args::{Limits, Source, ToolFiles};
 use crate::diagnostics::Texts;
 use fanout::plan::{ProcessToolbox, READ_BYTES_MAX, read_toolbox};
 use fanout::tools::{GuardCommand, ProcessOptions, Processes, process};
-use fanout::{Catalog, Diagnostic, Engine, Plan, ValidPlan};
+use fanout::{Catalog, CatalogTool, Diagnostic, Engine, Plan, ValidPlan};
 use serde_json::{Map, Value};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -52,6 +52,11 @@ pub(crate) fn load(source: &Source, changes: &Changes) -> Result<Loaded, Refused
         Err(problems) => return Err(Refused::Invalid(problems, texts)),
     };
     drop(bytes);
+    if plan.name.is_empty() {
+        // What is said of the run needs a name.
+        let stem = source.plan.file_stem().filter(|_| name != STDIN);
+        plan.name = stem.map_or("plan".into(), |stem| stem.to_string_lossy().into_owned());
+    }
     if let Some(deadline) = changes.deadline {
         plan.deadline = Some(deadline);
     }
@@ -91,6 +96,16 @@ pub(crate) fn load_tools(files: &ToolFiles) -> Result<(Vec<ProcessToolbox>, Cata
         Ok(catalog) => Ok((toolboxes, catalog)),
         Err(problems) => Err(Refused::Invalid(problems, texts)),
     }
+}
+
+/// The tool of this name.
+pub(crate) fn tool<'c>(catalog: &'c Catalog, name: &str) -> Result<&'c CatalogTool, Refused> {
+    if let Some(id) = catalog.find(name) {
+        return Ok(catalog.tool(id));
+    }
+    let help = catalog.nearest(name).map(|near| format!("did you mean `{near}`?"));
+    let help = help.unwrap_or_else(|| "`fanout tools` lists them".to_owned());
+    Err(Refused::Usage(format!("there is no tool `{name}`; {help}")))
 }
 
 /// An engine with these tools.

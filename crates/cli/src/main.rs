@@ -38,6 +38,8 @@ mod exit {
     pub(crate) const INVALID: u8 = 3;
     /// Cancelled.
     pub(crate) const CANCELLED: u8 = 4;
+    /// What was asked for was done, and could not be written.
+    pub(crate) const LOST: u8 = 5;
 }
 
 fn main() -> ExitCode {
@@ -53,7 +55,7 @@ fn main() -> ExitCode {
     let code = runtime.block_on(dispatch(cli));
     // What still blocks a thread (a read from a pipe nobody closes) is not waited for.
     runtime.shutdown_timeout(Duration::from_millis(100));
-    code
+    if code == ExitCode::SUCCESS && text::is_lost() { ExitCode::from(exit::LOST) } else { code }
 }
 
 async fn dispatch(cli: Cli) -> ExitCode {
@@ -152,13 +154,10 @@ fn tools(args: &ToolsArgs, color: When) -> Result<ExitCode, Refused> {
         });
         return Ok(ExitCode::SUCCESS);
     };
-    let Some(id) = catalog.find(name) else {
-        let help = catalog.nearest(name).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-        return Err(Refused::Usage(format!("there is no tool `{name}`{help}")));
-    };
+    let tool = load::tool(&catalog, name)?;
     text::print(&match args.json {
-        true => pretty(&tools_view::as_json(catalog.tool(id))),
-        false => tools_view::one(catalog.tool(id), paint),
+        true => pretty(&tools_view::as_json(tool)),
+        false => tools_view::one(tool, paint),
     });
     Ok(ExitCode::SUCCESS)
 }

@@ -7,7 +7,7 @@ use crate::follow::{Followed, Progress, follow};
 use crate::load::{self, Changes, Loaded, Refused};
 use crate::text::{self, Paint};
 use crate::{diagnostics, exit, json};
-use fanout::{Call, Outcome, Plan, Report, RunOutcome};
+use fanout::{Call, Diagnostic, Outcome, Plan, Report, RunOutcome};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use std::collections::HashSet;
@@ -52,7 +52,7 @@ pub(crate) async fn run(args: &RunArgs, color: When) -> Result<ExitCode, Refused
     }
     text::say(&account(&report, columns, paint));
     if let Some(file) = report_to {
-        write_report(file, &report).map_err(|error| format!("cannot write the report: {error}"))?;
+        write_report(file, &report).unwrap_or_else(|error| text::lose("the report", &error));
     }
     Ok(exit_code(&report, killed_by))
 }
@@ -66,16 +66,18 @@ fn deadline(text: &str) -> Result<std::time::Duration, Refused> {
 pub(crate) async fn call(args: &CallArgs, color: When) -> Result<ExitCode, Refused> {
     let paint = Paint::choose(color, text::stderr_is_terminal());
     let (toolboxes, catalog) = load::load_tools(&args.tools)?;
-    let schema = catalog.find(&args.tool).map(|id| catalog.tool(id).spec.args_schema.clone());
+    let schema = Some(load::tool(&catalog, &args.tool)?.spec.args_schema.clone());
     let mut given = match &args.args {
         None => Map::new(),
         Some(text) => serde_json::from_str(text).map_err(|error| format!("--args is not a JSON object: {error}"))?,
     };
     for (name, text) in &args.arg {
         let property = schema.as_ref().and_then(|schema| schema.get("properties")?.get(name));
-        given.insert(name.clone(), load::value(text, property));
+        if given.insert(name.clone(), load::value(text, property)).is_some() {
+            return Err(Refused::Usage(format!("the argument `{name}` is given twice")));
+        }
     }
-    let invalid = |problems| Refused::Invalid(problems, diagnostics::Texts::default());
+    let invalid = |problems| Refused::Invalid(told(problems), diagnostics::Texts::default());
     let engine = load::engine(toolboxes, &Limits::default(), None).map_err(invalid)?;
     // What is given here is data: nothing in it refers to anything.
     let plan =
@@ -90,6 +92,12 @@ pub(crate) async fn call(args: &CallArgs, color: When) -> Result<ExitCode, Refus
         None => text::say(&account(&report, text::terminal_size().1, paint)),
     }
     Ok(exit_code(&report, killed_by))
+}
+
+/// Problems of a call that stands in no plan: their places in one would say nothing.
+fn told(problems: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    let place = |path: &str| path.strip_prefix("calls[0].args.").unwrap_or_default().to_owned();
+    problems.into_iter().map(|problem| Diagnostic { path: place(&problem.path), ..problem }).collect()
 }
 
 /// A value in which nothing is read as a reference.

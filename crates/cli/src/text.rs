@@ -3,6 +3,7 @@
 
 use std::io::{IsTerminal, Write};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
@@ -67,8 +68,25 @@ pub(crate) fn say(text: &str) {
 /// Writes to standard output. That nobody reads it any more is no reason to stop.
 pub(crate) fn print(text: &str) {
     let mut stdout = std::io::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes());
-    let _ = stdout.flush();
+    if let Err(error) = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        lose("standard output", &error);
+    }
+}
+
+/// Whether something that was asked for could not be written.
+static LOST: AtomicBool = AtomicBool::new(false);
+
+/// Says that something cannot be written. A reader that went away has what it wanted.
+pub(crate) fn lose(what: &str, error: &std::io::Error) {
+    if error.kind() != std::io::ErrorKind::BrokenPipe {
+        LOST.store(true, Ordering::Relaxed);
+        say(&format!("error: cannot write {what}: {error}\n"));
+    }
+}
+
+/// Whether something was lost so.
+pub(crate) fn is_lost() -> bool {
+    LOST.load(Ordering::Relaxed)
 }
 
 /// Rows and columns of the terminal at standard error; where there is none, lines may be long.
