@@ -37,7 +37,8 @@ struct Search<'a> {
 /// The longest chain of a run that has ended. In serial order everything a call waited for comes before it, so
 /// one pass suffices.
 pub(crate) fn measured(run: &RunData) -> Paths {
-    if run.slots.iter().zip(&run.plan.calls).all(|(slot, call)| call.inputs.is_empty() && stands_alone(slot)) {
+    let mut calls = run.slots.iter().zip(&run.plan.calls);
+    if !run.ends.ordered && calls.all(|(slot, call)| call.inputs.is_empty() && slot.elements().is_none()) {
         return longest_call(run);
     }
     let call = |call: usize| CallRef { run: run.id, call: u32::try_from(call).unwrap_or(u32::MAX), element: None };
@@ -58,16 +59,9 @@ pub(crate) fn measured(run: &RunData) -> Paths {
     search.best()
 }
 
-/// Whether a call without inputs waited for no other and has no elements.
-fn stands_alone(slot: &Slot) -> bool {
-    let mut waits = slot.end.iter().flat_map(|end| &end.waits);
-    slot.elements().is_none()
-        && !waits.any(|wait| matches!(wait.cause, Cause::Key { .. } | Cause::Stop(_) | Cause::OtherRun { .. }))
-}
-
 /// Where no call waited for another, the longest chain is the longest call. Saves a million calls the search.
 fn longest_call(run: &RunData) -> Paths {
-    let started = |slot: &Slot| slot.end.as_ref().is_some_and(|end| end.started.is_some());
+    let started = |slot: &Slot| run.end(slot).is_some_and(|end| end.started().is_some());
     let calls = run.slots.iter().zip(&run.plan.calls).filter(|(slot, _)| started(slot));
     let longest = calls.max_by_key(|(slot, _)| slot.ran_ns);
     let (chain, length_ns) = longest.map_or((Vec::new(), 0), |(slot, call)| (vec![call.id.clone()], slot.ran_ns));
@@ -107,7 +101,7 @@ impl Search<'_> {
 
     /// The calls whose keys or success it waited for.
     fn waited(&self, mut best: Longest, call: CallRef, slot: &Slot) -> Longest {
-        for wait in slot.end.iter().flat_map(|end| &end.waits) {
+        for wait in self.run.waits(slot) {
             match wait.cause {
                 Cause::Key { holder, .. } | Cause::OtherRun { holder, .. } | Cause::Stop(holder)
                     if holder.run == call.run && holder != call =>
@@ -139,7 +133,7 @@ impl Search<'_> {
             let call = self.refs[node];
             let expanded = call.element.is_none() && self.run.slots[call.call as usize].elements().is_some();
             let started =
-                self.run.slot(call).and_then(|slot| slot.end.as_ref()).is_some_and(|end| end.started.is_some());
+                self.run.slot(call).and_then(|slot| self.run.end(slot)).is_some_and(|end| end.started().is_some());
             if started && !expanded {
                 chain.push(self.run.call_id(call));
             }

@@ -4,10 +4,11 @@
 use crate::attempts::{Attempts, ToStart};
 use crate::ended::{self, EndedRun};
 use crate::event::{RunOutcome, What};
+use crate::event_log::Happened;
 use crate::handle::{DoubtAnswer, EngineInner, SharedGuard, run_ended};
 use crate::message::{Message, NewRun};
 use crate::report::CallError;
-use crate::run::{Pending, RunData};
+use crate::run::RunData;
 use crate::tables::Tables;
 use crate::words::{abort_reason, reached};
 use crate::{defaults, resolve, snapshot, translate};
@@ -201,7 +202,7 @@ impl Driver {
         run.limit_names = translated.limit_names;
         run.settings = translated.settings;
         run.open = open;
-        run.events = events.then(Pending::new);
+        run.events = events.then(Vec::new);
         run.list(0, translated.keys, self.now);
         run.emit(self.now, |run| What::RunStarted {
             run: run.names.0.clone(),
@@ -228,6 +229,9 @@ impl Driver {
         let Some(run) = self.runs.get_mut(&id).filter(|run| run.open) else { return Err(vec![run_ended()]) };
         let valid = run.plan.extend(calls)?;
         let first = run.plan.calls.len();
+        if let Some(shared) = &run.shared {
+            shared.0.log.name(valid.iter().map(|call| call.id.clone()));
+        }
         run.plan.calls.extend(valid);
         let added = translate::calls(&self.tables, &run.plan, first, &mut run.settings);
         run.list(first, added.keys, self.now);
@@ -351,9 +355,9 @@ impl Driver {
         }
         self.touch(call.run);
         let Some(run) = self.runs.get_mut(&call.run) else { return };
-        run.emit(self.now, |run| What::CallStarted {
-            call: run.call_id(call),
-            tool: self.tables.catalog.tool(run.tool(call)).spec.name.clone(),
+        run.note(self.now, |run| Happened::Started {
+            call: call.into(),
+            tool: run.tool(call),
             attempt: attempt.attempt,
             after_doubt,
         });
@@ -442,8 +446,8 @@ impl Driver {
         self.touch(call.run);
         self.give_up(AttemptRef { call, attempt: end.attempts });
         let Some(run) = self.runs.get_mut(&call.run) else { return };
-        ended::record(run, end);
-        run.emit(self.now, |run| ended::event(run, call));
+        ended::record(run, &end);
+        run.note(self.now, |run| ended::event(run, call));
     }
 
     fn run_ended(&mut self, id: RunId, deadline_passed: bool) {

@@ -2,7 +2,9 @@
 //! It does not know how the calls were run; it reads what the driver kept.
 
 use crate::critical_path::{self, Paths};
-use crate::event::{RunOutcome, What};
+use crate::ends::End;
+use crate::event::RunOutcome;
+use crate::event_log::{Happened, Told};
 use crate::hints;
 use crate::report::{CallError, CallReport, REPORT_VERSION, Report, WaitReport};
 use crate::run::{RunData, Slot};
@@ -17,20 +19,22 @@ use std::sync::Arc;
 
 /// Keeps the end of a call and makes what follows from it: the list of a `foreach`, the value after a failure,
 /// an error that says why there is no result.
-pub(crate) fn record(run: &mut RunData, end: Box<CallEnd>) {
+pub(crate) fn record(run: &mut RunData, end: &CallEnd) {
     let call = end.call;
     let has_elements = call.element.is_none() && run.slots[call.call as usize].elements().is_some();
     if !has_elements {
         count(run, end.outcome);
     }
     let list = (has_elements && end.outcome == Outcome::Succeeded).then(|| list(&run.slots[call.call as usize]));
-    let missing = missing_error(run, &end);
+    let missing = missing_error(run, end);
     let valid = run.call(call);
     let value = valid.on_failure_value.clone().filter(|_| matches!(end.outcome, Outcome::Failed | Outcome::InDoubt));
     // What has a value in place of a result does not fail the run.
     run.failed |= is_failure(end.outcome) && value.is_none();
     run.call_cancelled |= end.outcome == Outcome::Cancelled;
+    let place = run.ends.push(end);
     let Some(slot) = run.slot_mut(call) else { return };
+    slot.end = place;
     match end.outcome {
         Outcome::Succeeded => {
             if let Some(more) = &mut slot.more {
@@ -57,7 +61,6 @@ pub(crate) fn record(run: &mut RunData, end: Box<CallEnd>) {
             elements.items = Vec::new();
         }
     }
-    slot.end = Some(end);
     if call.element.is_none() {
         run.release_inputs(call.call);
     }
@@ -127,23 +130,19 @@ fn missing_error(run: &RunData, end: &CallEnd) -> Option<CallError> {
 }
 
 /// The event of a call that has ended.
-pub(crate) fn event(run: &RunData, call: CallRef) -> What {
+pub(crate) fn event(run: &RunData, call: CallRef) -> Happened {
     let slot = run.slot(call);
-    let end = slot.and_then(|slot| slot.end.as_ref());
+    let end = slot.and_then(|slot| run.end(slot));
     let error = slot.and_then(Slot::error);
     let listed = run.listed_at(call.call);
-    What::CallEnded {
-        call: run.call_id(call),
+    let told = |error: &CallError| Box::new(Told { code: error.code.clone(), message: error.message.clone() });
+    Happened::Ended {
+        call: call.into(),
         outcome: end.map_or(crate::event::Outcome::Cancelled, |end| outcome(end.outcome)),
-        code: error.map(|error| error.code.to_string()),
-        message: error.map(|error| error.message.clone()),
-        ran_ms: end.map_or(0.0, |end| end.started.map_or(0.0, |at| ms(end.ended, at))),
-        waited_ms: end.map_or(0.0, |end| ms(end.started.unwrap_or(end.ended), listed)),
+        error: error.map(told),
+        ran_ns: end.map_or(0, |end| end.started().map_or(0, |at| end.ended.0.saturating_sub(at.0))),
+        waited_ns: end.map_or(0, |end| end.started().unwrap_or(end.ended).0.saturating_sub(listed.0)),
     }
-}
-
-fn ms(later: Time, earlier: Time) -> f64 {
-    later.since(earlier).as_secs_f64() * 1e3
 }
 
 /// A run that has ended, kept until somebody asks for its account.
@@ -226,11 +225,13 @@ fn call_report(
     slot: &Slot,
     totals: &mut BTreeMap<Cow<'static, str>, f64>,
 ) -> CallReport {
-    let end = slot.end.as_ref();
+    let end = run.end(slot);
     let more = slot.more.as_ref();
     let usage = more.and_then(|more| more.usage);
-    let waits = end.map_or(&[][..], |end| &end.waits);
-    let waits: Vec<WaitReport> = waits.iter().map(|wait| wait_report(run, tables, call, slot, wait)).collect();
+    let waits = end.map(|end| run.ends.waits(end));
+    let waits: Vec<WaitReport> = waits.map_or_else(Vec::new, |waits| {
+        waits.map(|wait| wait_report(run, tables, call, slot, &wait)).collect()
+    });
     for wait in &waits {
         match totals.get_mut(&wait.cause) {
             Some(total) => *total += wait.ms,
@@ -244,7 +245,7 @@ fn call_report(
         result: slot.result.clone(),
         error: more.and_then(|more| more.error.clone()),
         attempts: end.map_or(0, |end| end.attempts),
-        started_ms: end.and_then(|end| end.started).map(|at| run.ms(at)),
+        started_ms: end.and_then(End::started).map(|at| run.ms(at)),
         ended_ms: end.map_or(0.0, |end| run.ms(end.ended)),
         waits,
         after_doubt: slot.after_doubt,

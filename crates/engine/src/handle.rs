@@ -114,7 +114,7 @@ impl Engine {
         let shared = Arc::new(RunShared {
             id: uuid::Uuid::now_v7().to_string().into(),
             name: plan.name.as_str().into(),
-            log: Arc::new(EventLog::new(kept)),
+            log: Arc::new(EventLog::new(kept, plan.ids().clone(), self.catalog().clone())),
             ended: Notify::new(),
             data: Mutex::new(Stage::Running),
             report: OnceLock::new(),

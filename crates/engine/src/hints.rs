@@ -43,8 +43,7 @@ pub(crate) fn of(run: &RunData, tables: &Tables) -> Vec<String> {
 }
 
 fn key_waits(run: &RunData, call: CallRef) -> impl Iterator<Item = (CallRef, Duration)> {
-    let end = run.slot(call).and_then(|slot| slot.end.as_ref());
-    end.into_iter().flat_map(|end| &end.waits).filter_map(move |wait| match wait.cause {
+    run.slot(call).into_iter().flat_map(|slot| run.waits(slot)).filter_map(move |wait| match wait.cause {
         Cause::Key { holder, .. } | Cause::OtherRun { holder, .. } if holder.run == run.id => {
             Some((holder, wait.duration))
         }

@@ -13,6 +13,7 @@ mod critical_path;
 mod defaults;
 mod driver;
 mod ended;
+mod ends;
 mod event;
 mod event_log;
 mod handle;

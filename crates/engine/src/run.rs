@@ -1,12 +1,14 @@
 //! The data of one run: values, errors and times of its calls, by the numbers the core uses.
 //! It does not know what happens next; it only keeps what the driver puts in.
 
-use crate::event::{EVENTS_VERSION, RunEvent, What};
+use crate::ends::{End, EndPlace, Ends};
+use crate::event::What;
+use crate::event_log::{Happened, Noted};
 use crate::handle::SharedGuard;
 use crate::report::CallError;
 use crate::translate::SettingsCache;
 use crate::words::outcome_name;
-use fanout_core::{CallEnd, CallRef, Claims, LimitId, RunId, Time};
+use fanout_core::{CallRef, Claims, LimitId, RunId, Time, Wait};
 use fanout_plan::{NamedKey, Needs, Scope, ToolId, ValidCall, ValidPlan};
 use fanout_tools::{JsonText, Usage};
 use serde_json::Value;
@@ -23,6 +25,7 @@ pub(crate) struct RunData {
     pub(crate) shared: Option<SharedGuard>,
     /// One per call of `plan.calls`.
     pub(crate) slots: Vec<Slot>,
+    pub(crate) ends: Ends,
     pub(crate) began: Time,
     /// When calls were listed: the first index of each addition and its moment.
     pub(crate) listed: Vec<(u32, Time)>,
@@ -35,7 +38,8 @@ pub(crate) struct RunData {
     /// Some call was cancelled, if not the run.
     pub(crate) call_cancelled: bool,
     pub(crate) counts: Ended,
-    pub(crate) events: Option<Pending>,
+    /// Events not yet handed to the log, if they are kept.
+    pub(crate) events: Option<Vec<Noted>>,
     /// Whether the driver has it on its list of runs to flush.
     pub(crate) touched: bool,
 }
@@ -53,12 +57,6 @@ pub(crate) struct Ended {
     pub(crate) expanded: usize,
 }
 
-/// Events not yet handed to the log.
-pub(crate) struct Pending {
-    seq: u64,
-    pub(crate) events: Vec<RunEvent>,
-}
-
 /// What is known of one call or element. Small, since there may be millions; what few have is in `more`.
 #[derive(Default)]
 pub(crate) struct Slot {
@@ -66,7 +64,6 @@ pub(crate) struct Slot {
     pub(crate) result: Option<JsonText>,
     /// The result, parsed when first looked into.
     parsed: OnceCell<Arc<Value>>,
-    pub(crate) end: Option<Box<CallEnd>>,
     /// Its keys, if it has any; an element without its own has those of its call.
     pub(crate) keys: Option<Arc<Keys>>,
     pub(crate) more: Option<Box<More>>,
@@ -74,6 +71,8 @@ pub(crate) struct Slot {
     pub(crate) ran_ns: u64,
     /// Calls that may still look into its result.
     users: u32,
+    /// Where its end is kept, once it has one.
+    pub(crate) end: Option<EndPlace>,
     pub(crate) after_doubt: bool,
 }
 
@@ -142,6 +141,7 @@ impl RunData {
             names,
             shared: None,
             slots: Vec::with_capacity(plan.calls.len()),
+            ends: Ends::new(),
             began: now,
             listed: Vec::new(),
             limit_names: Vec::new(),
@@ -194,6 +194,16 @@ impl RunData {
             None => Some(slot),
             Some(element) => slot.more.as_mut()?.elements.as_mut()?.slots.get_mut(element as usize),
         }
+    }
+
+    /// How a call or element ended, if it has.
+    pub(crate) fn end(&self, slot: &Slot) -> Option<&End> {
+        self.ends.get(slot.end?)
+    }
+
+    /// What a call or element waited for, once it has ended.
+    pub(crate) fn waits(&self, slot: &Slot) -> impl Iterator<Item = Wait> {
+        self.end(slot).into_iter().flat_map(|end| self.ends.waits(end))
     }
 
     /// When a call was listed.
@@ -265,27 +275,26 @@ impl RunData {
 
     /// Notes an event, if events are kept.
     pub(crate) fn emit(&mut self, now: Time, what: impl FnOnce(&RunData) -> What) {
+        self.note(now, |run| Happened::Other(Box::new(what(run))));
+    }
+
+    /// As [`RunData::emit`], for what happens to every call.
+    pub(crate) fn note(&mut self, now: Time, what: impl FnOnce(&RunData) -> Happened) {
         if self.events.is_none() {
             return;
         }
+        let at_ns = now.0.saturating_sub(self.began.0);
         let what = what(self);
-        let at_ms = self.ms(now);
-        let Some(pending) = &mut self.events else { return };
-        pending.events.push(RunEvent { v: EVENTS_VERSION, seq: pending.seq, at_ms, what });
-        pending.seq += 1;
+        if let Some(events) = &mut self.events {
+            events.push(Noted { at_ns, what });
+        }
     }
 
     /// Hands the noted events to the readers.
     pub(crate) fn flush(&mut self) {
-        if let (Some(pending), Some(shared)) = (&mut self.events, &self.shared) {
-            shared.0.log.append(&mut pending.events);
+        if let (Some(events), Some(shared)) = (&mut self.events, &self.shared) {
+            shared.0.log.append(events);
         }
-    }
-}
-
-impl Pending {
-    pub(crate) fn new() -> Pending {
-        Pending { seq: 0, events: Vec::new() }
     }
 }
 
@@ -301,7 +310,7 @@ impl Scope for RunScope<'_> {
     }
 
     fn outcome(&self, call: u32) -> &str {
-        let end = self.run.slots.get(call as usize).and_then(|slot| slot.end.as_ref());
+        let end = self.run.slots.get(call as usize).and_then(|slot| self.run.end(slot));
         end.map_or("waiting", |end| outcome_name(end.outcome))
     }
 

@@ -3,6 +3,7 @@
 //! It does not know tools; nothing is called.
 
 use crate::critical_path::{self, Paths};
+use crate::ends::End;
 use crate::run::{Elements, RunData, Slot};
 use crate::tables::Tables;
 use crate::{ended, translate};
@@ -171,8 +172,9 @@ impl Simulation {
                         starts += 1;
                     }
                     Action::Ended(end) => {
+                        let place = self.run.ends.push(&end);
                         if let Some(slot) = self.run.slot_mut(end.call) {
-                            slot.end = Some(end);
+                            slot.end = place;
                         }
                     }
                     Action::RunEnded { .. } => return,
@@ -248,13 +250,13 @@ fn slots(run: &RunData, tables: &Tables) -> u64 {
 }
 
 fn scheduled(run: &RunData, tables: &Tables, call: CallRef, slot: &Slot) -> ScheduledCall {
-    let end = slot.end.as_ref();
+    let end = run.end(slot);
     let ended = end.map_or(Time(0), |end| end.ended);
-    let started = end.and_then(|end| end.started);
+    let started = end.and_then(End::started);
     // A `foreach` call itself has no attempt: it begins with its first element.
     let first = || {
         let slots = slot.elements().into_iter().flat_map(|elements| &elements.slots);
-        slots.filter_map(|slot| slot.end.as_ref()?.started).min()
+        slots.filter_map(|slot| run.end(slot)?.started()).min()
     };
     let keys = slot.keys.as_ref().or(run.slots[call.call as usize].keys.as_ref());
     let key = |key: &NamedKey| ScheduledKey { key: key.text.clone(), write: key.write, known: key.known };
@@ -278,7 +280,7 @@ fn waits(run: &RunData, tables: &Tables, call: CallRef, slot: &Slot) -> Vec<Sche
             waits.push(ScheduledWait { cause: cause.into(), on, key: None, duration: Duration::ZERO });
         }
     }
-    for wait in slot.end.iter().flat_map(|end| &end.waits) {
+    for wait in run.waits(slot) {
         let (cause, on, key) = ended::cause(run, tables, call, slot, wait.cause);
         match cause {
             "input" => {

@@ -88,25 +88,47 @@ pub enum Needs {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ids {
     table: HashTable<u32>,
-    pub(crate) names: Vec<Arc<str>>,
+    /// Those of the plan, shared with who speaks of its calls, and those added later.
+    planned: Arc<Vec<Arc<str>>>,
+    added: Vec<Arc<str>>,
     hasher: DefaultHashBuilder,
 }
 
 impl Ids {
     /// The index of a call.
     pub(crate) fn find(&self, id: &str) -> Option<u32> {
-        self.table.find(self.hasher.hash_one(id), |index| *self.names[*index as usize] == *id).copied()
+        self.table.find(self.hasher.hash_one(id), |index| **self.name(*index) == *id).copied()
+    }
+
+    /// How many calls there are.
+    pub(crate) fn len(&self) -> usize {
+        self.planned.len() + self.added.len()
+    }
+
+    /// The id of a call.
+    pub(crate) fn name(&self, index: u32) -> &Arc<str> {
+        name_of(&self.planned, &self.added, index)
+    }
+
+    /// All ids.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.planned.iter().chain(&self.added)
+    }
+
+    /// The plan has these calls.
+    fn seal(&mut self) {
+        self.planned = Arc::new(std::mem::take(&mut self.added));
     }
 
     /// Adds the next call; gives the index of the one that has this id already.
     pub(crate) fn push(&mut self, id: &Arc<str>) -> Option<u32> {
-        let index = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
+        let index = u32::try_from(self.len()).unwrap_or(u32::MAX);
         let hash = self.hasher.hash_one(&**id);
-        let Ids { table, names, hasher } = self;
+        let Ids { table, planned, added, hasher } = self;
         let entry = table.entry(
             hash,
-            |index| *names[*index as usize] == **id,
-            |index| hasher.hash_one(&*names[*index as usize]),
+            |index| **name_of(planned, added, *index) == **id,
+            |index| hasher.hash_one(&**name_of(planned, added, *index)),
         );
         let known = match entry {
             hashbrown::hash_table::Entry::Occupied(entry) => Some(*entry.get()),
@@ -115,15 +137,20 @@ impl Ids {
                 None
             }
         };
-        self.names.push(id.clone());
+        self.added.push(id.clone());
         known
     }
 
     fn reserve(&mut self, more: usize) {
-        let Ids { table, names, hasher } = self;
-        table.reserve(more, |index| hasher.hash_one(&*names[*index as usize]));
-        names.reserve(more);
+        let Ids { table, planned, added, hasher } = self;
+        table.reserve(more, |index| hasher.hash_one(&**name_of(planned, added, *index)));
+        added.reserve(more);
     }
+}
+
+fn name_of<'a>(planned: &'a [Arc<str>], added: &'a [Arc<str>], index: u32) -> &'a Arc<str> {
+    let index = index as usize;
+    planned.get(index).unwrap_or_else(|| &added[index - planned.len()])
 }
 
 impl Plan {
@@ -165,6 +192,7 @@ impl Plan {
         let mut ids = Ids::default();
         ids.reserve(self.calls.len());
         check_ids(&mut ids, &self.calls, &mut problems);
+        ids.seal();
         let mut checker = Checker::new(catalog, &ids, &inputs, &amounts, &mut problems, false);
         let first = 0;
         let calls = checker.calls(self.calls, first);
@@ -203,6 +231,11 @@ impl ValidPlan {
         self.source.as_deref()
     }
 
+    /// The ids of `calls`, without those of [`ValidPlan::extend`].
+    pub fn ids(&self) -> &Arc<Vec<Arc<str>>> {
+        &self.ids.planned
+    }
+
     /// The index of a call, those of [`ValidPlan::extend`] included.
     pub fn find(&self, id: &str) -> Option<u32> {
         self.ids.find(id)
@@ -216,7 +249,7 @@ impl ValidPlan {
     /// All problems at once; then none of the calls is known.
     pub fn extend(&mut self, calls: Vec<Call>) -> Result<Vec<ValidCall>, Vec<Diagnostic>> {
         let mut problems = Problems::new(None);
-        let first = self.ids.names.len();
+        let first = self.ids.len();
         if first + calls.len() > CALLS_MAX {
             let message = format!("the run would have {} calls; at most {CALLS_MAX} are run", first + calls.len());
             problems.error(&At::Root, "too_many_calls", message);
@@ -236,13 +269,14 @@ impl ValidPlan {
 impl Ids {
     /// Forgets the calls from this index on.
     fn forget_from(&mut self, first: usize) {
-        for (index, name) in self.names.iter().enumerate().skip(first) {
+        let planned = self.planned.len();
+        for (place, name) in self.added.iter().enumerate().skip(first - planned) {
             let hash = self.hasher.hash_one(&**name);
-            if let Ok(entry) = self.table.find_entry(hash, |known| *known as usize == index) {
+            if let Ok(entry) = self.table.find_entry(hash, |known| *known as usize == planned + place) {
                 entry.remove();
             }
         }
-        self.names.truncate(first);
+        self.added.truncate(first - planned);
     }
 }
 
@@ -336,7 +370,7 @@ fn check_cycles(calls: &[ValidCall], ids: &Ids, problems: &mut Problems) -> Vec<
     match serial_order(count, |call| calls[call as usize].inputs.iter().map(|(input, _)| *input)) {
         Ok(order) => order,
         Err(Cycle(circle)) => {
-            let name = |call: u32| &*ids.names[call as usize];
+            let name = |call: u32| &**ids.name(call);
             let mut names: Vec<&str> = circle.iter().map(|call| name(*call)).collect();
             if names.len() > 20 {
                 names.splice(10..names.len() - 9, ["…"]);

@@ -432,9 +432,9 @@ impl<'c> Checker<'c> {
 
     fn edge_in(&mut self, id: &str, whole: &str, needs: Needs, here: Here<'_>, edges: &mut Edges) -> Option<u32> {
         let Some(call) = self.ids.find(id) else {
-            let near = self.comparisons_left.checked_sub(self.ids.names.len()).and_then(|left| {
+            let near = self.comparisons_left.checked_sub(self.ids.len()).and_then(|left| {
                 self.comparisons_left = left;
-                crate::nearest::nearest(id, self.ids.names.iter().map(|name| &**name))
+                crate::nearest::nearest(id, self.ids.names().map(|name| &**name))
             });
             let message = format!("there is no call `{}`", crate::path::shorten(id, 60));
             self.problems.error(here.at, "unknown_reference", message).nearest(near).part(whole);
