@@ -185,3 +185,46 @@ fn nothing_stays_in_the_temporary_folder() {
     let left: Vec<_> = std::fs::read_dir(folder.path("tmp")).unwrap().flatten().map(|e| e.file_name()).collect();
     assert_eq!(left, [".keep"]);
 }
+
+#[test]
+fn no_descriptor_stays_open() {
+    let folder = Folder::with_plan(
+        "
+name: descriptors
+tools:
+  count: {argv: [sh, -c, 'ls /proc/$PPID/fd | wc -l'], stdout: json, effects: none}
+  numbers: {argv: [seq, '60'], stdout: lines, effects: none}
+  good: {argv: [cat], stdin: json, args: {n: {}}, effects: none}
+  bad: {argv: [sh, -c, 'exit 3'], stdin: json, args: {n: {}}, effects: none}
+  gone: {argv: [no_such_program], args: {n: {}}, effects: none}
+  large: {argv: [seq, '1000'], inline_max: 100, args: {n: {}}, effects: none}
+  flood: {argv: ['yes'], output_max: 10 KiB, args: {n: {}}, effects: none}
+  slow: {argv: [sleep, '60'], timeout: 10ms, retry: 1, args: {n: {}}, effects: none}
+  leaves: {argv: [sh, -c, 'sleep 60 & exit 0'], args: {n: {}}, effects: none}
+calls:
+  - {id: before, tool: count}
+  - {id: numbers, tool: numbers, after: [before]}
+  - {id: good, tool: good, foreach: '${numbers}', args: {n: '${item}'}}
+  - {id: bad, tool: bad, foreach: '${numbers}', args: {n: '${item}'}}
+  - {id: gone, tool: gone, foreach: '${numbers}', args: {n: '${item}'}}
+  - {id: large, tool: large, foreach: '${numbers}', args: {n: '${item}'}}
+  - {id: flood, tool: flood, foreach: '${numbers[0:10]}', args: {n: '${item}'}}
+  - {id: slow, tool: slow, foreach: '${numbers}', args: {n: '${item}'}}
+  - {id: leaves, tool: leaves, foreach: '${numbers[0:10]}', args: {n: '${item}'}}
+  - {id: during, tool: count, after: [bad], foreach: '${numbers}'}
+  - {id: last, tool: count, after: [good, bad, gone, large, flood, slow, leaves, during]}
+output: {before: '${before}', during: '${during}', last: '${last}'}
+",
+    );
+    folder.write("tmp/.keep", "");
+    let mut command = folder.command(&["run", "plan.yaml", "--limit", "running=6"]);
+    let counted = Ended::from(command.env("TMPDIR", folder.path("tmp")).output().unwrap()).with_code(1).json();
+    let count = |value: &Value| value.as_u64().unwrap_or_else(|| panic!("counts of descriptors: {counted}"));
+    let before = count(&counted["before"]);
+    assert!(before > 5, "{before} are too few to have been fanout's");
+    // What the runtime opens once, such as its link to a helper, may come later than the first call.
+    assert!(count(&counted["last"]) <= before + 4, "{counted}");
+    // A running call has its three pipes and a handle of its process.
+    let most = counted["during"].as_array().unwrap().iter().map(count).max().unwrap();
+    assert!(most <= before + 6 * 8, "{counted}");
+}
