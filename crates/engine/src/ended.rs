@@ -156,27 +156,32 @@ pub(crate) struct EndedRun {
 impl EndedRun {
     /// The account of the run.
     pub(crate) fn account(self) -> Report {
-        let EndedRun { run, outcome, ended, tables } = &self;
-        let wall_ms = run.ms(*ended);
-        let Paths { chain, length_ns } = critical_path::measured(run);
-        let hints = hints::of(run, tables);
-        let order = run.serial_order();
+        let EndedRun { mut run, outcome, ended, tables } = self;
+        let wall_ms = run.ms(ended);
+        let Paths { chain, length_ns } = critical_path::measured(&run);
+        let hints = hints::of(&run, &tables);
+        let output = output(&run);
         let mut waits_ms = BTreeMap::new();
         let mut ran_ns: u64 = 0;
         let mut calls = Vec::with_capacity(run.slots.len() + run.counts.elements);
-        for call in order {
-            for call in run.with_elements(call) {
+        for place in 0..run.slots.len() {
+            for call in run.with_elements(run.serial(place)) {
                 let Some(slot) = run.slot(call) else { continue };
                 ran_ns = ran_ns.saturating_add(slot.ran_ns);
-                calls.push(call_report(run, tables, call, slot, &mut waits_ms));
+                let report = call_report(&run, &tables, call, slot, &mut waits_ms);
+                // Taken instead of shared, since nobody looks into the run any more.
+                let result = run.slot_mut(call).and_then(|slot| slot.result.take());
+                calls.push(CallReport { result, ..report });
             }
         }
         let calls_ms = ran_ns as f64 / 1e6;
+        let (id, name) = run.names.clone();
+        discard(run);
         Report {
             v: REPORT_VERSION,
-            run: run.names.0.clone(),
-            name: run.names.1.clone(),
-            outcome: *outcome,
+            run: id,
+            name,
+            outcome,
             wall_ms,
             calls_ms,
             critical_path: chain,
@@ -184,11 +189,23 @@ impl EndedRun {
             speed_up: if wall_ms > 0.0 { calls_ms / wall_ms } else { 1.0 },
             waits_ms,
             calls,
-            output: output(run),
+            output,
             hints,
         }
     }
 }
+
+/// Frees a run. What a large one leaves takes a while to free, which nobody should wait for.
+fn discard(run: Box<RunData>) {
+    if run.slots.len() >= LARGE
+        && let Ok(runtime) = tokio::runtime::Handle::try_current()
+    {
+        runtime.spawn_blocking(move || drop(run));
+    }
+}
+
+/// Calls of a run that is freed in the background: from here on that takes longer than to start a thread.
+const LARGE: usize = 1_024;
 
 impl Report {
     /// The account of a run whose engine is gone: nothing is known of its calls.
@@ -218,6 +235,7 @@ fn output(run: &RunData) -> Option<JsonText> {
     serde_json::value::to_raw_value(&value).ok().map(Arc::from)
 }
 
+/// The account of a call but for its result.
 fn call_report(
     run: &RunData,
     tables: &Tables,
@@ -229,9 +247,8 @@ fn call_report(
     let more = slot.more.as_ref();
     let usage = more.and_then(|more| more.usage);
     let waits = end.map(|end| run.ends.waits(end));
-    let waits: Vec<WaitReport> = waits.map_or_else(Vec::new, |waits| {
-        waits.map(|wait| wait_report(run, tables, call, slot, &wait)).collect()
-    });
+    let waits: Vec<WaitReport> =
+        waits.map_or_else(Vec::new, |waits| waits.map(|wait| wait_report(run, tables, call, slot, &wait)).collect());
     for wait in &waits {
         match totals.get_mut(&wait.cause) {
             Some(total) => *total += wait.ms,
@@ -242,7 +259,7 @@ fn call_report(
         id: run.call_id(call),
         tool: tables.catalog.tool(run.tool(call)).spec.name.clone(),
         outcome: end.map_or(crate::event::Outcome::Cancelled, |end| outcome(end.outcome)),
-        result: slot.result.clone(),
+        result: None,
         error: more.and_then(|more| more.error.clone()),
         attempts: end.map_or(0, |end| end.attempts),
         started_ms: end.and_then(End::started).map(|at| run.ms(at)),

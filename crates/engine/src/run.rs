@@ -212,6 +212,11 @@ impl RunData {
         batch.map_or(self.began, |(_, at)| *at)
     }
 
+    /// The index of the call at this place of the serial order.
+    pub(crate) fn serial(&self, place: usize) -> u32 {
+        self.plan.order.get(place).copied().unwrap_or_else(|| u32::try_from(place).unwrap_or(u32::MAX))
+    }
+
     /// The indexes of the calls in serial order; added ones stand behind, in the order of their addition.
     pub(crate) fn serial_order(&self) -> impl Iterator<Item = u32> {
         let planned = u32::try_from(self.plan.order.len()).unwrap_or(u32::MAX);

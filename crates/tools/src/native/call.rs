@@ -6,13 +6,16 @@ use crate::tool::{Attempt, JsonText, Reached, Tool, ToolError, ToolFuture, ToolO
 use futures_util::FutureExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::de::value::UnitDeserializer;
 use serde_json::value::RawValue;
 use std::any::{Any, TypeId};
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
+use std::task::Poll;
 use tokio_util::sync::CancellationToken;
 
 /// The result of every tool that returns `()`.
@@ -92,14 +95,20 @@ where
     }
     let args = parse::<A>(&args)?;
     // The call itself can panic too, so it is made inside.
-    let work = AssertUnwindSafe(async move { function(args).await }).catch_unwind();
-    tokio::select! {
-        biased;
-        end = work => match end {
-            Ok(result) => output(&result?),
-            Err(panic) => Err(panicked(&*panic)),
+    let mut work = pin!(AssertUnwindSafe(async move { function(args).await }).catch_unwind());
+    // Most functions that end at once end here, before anybody listens for an abort.
+    let at_once = poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await;
+    let end = match at_once {
+        Poll::Ready(end) => end,
+        Poll::Pending => tokio::select! {
+            biased;
+            end = work => end,
+            () = aborted.cancelled() => return Err(ToolError::aborted(Reached::Unknown)),
         },
-        () = aborted.cancelled() => Err(ToolError::aborted(Reached::Unknown)),
+    };
+    match end {
+        Ok(result) => output(&result?),
+        Err(panic) => Err(panicked(&*panic)),
     }
 }
 
@@ -159,8 +168,11 @@ impl Drop for Place {
 }
 
 fn parse<A: DeserializeOwned + 'static>(args: &RawValue) -> Result<A, ToolError> {
-    let text = if TypeId::of::<A>() == TypeId::of::<()>() { "null" } else { args.get() };
-    serde_json::from_str(text).map_err(|error| {
+    let parsed = match TypeId::of::<A>() == TypeId::of::<()>() {
+        true => A::deserialize(UnitDeserializer::<serde_json::Error>::new()),
+        false => serde_json::from_str(args.get()),
+    };
+    parsed.map_err(|error| {
         let message = format!(
             "the arguments fit the tool's schema but not its Rust type: {error}; make the type and its schema agree"
         );
