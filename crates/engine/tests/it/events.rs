@@ -56,6 +56,7 @@ async fn events_come_in_order_and_without_gaps() {
 }
 
 #[tokio::test(start_paused = true)]
+#[expect(clippy::too_many_lines, reason = "most of them are the expected report")]
 async fn the_report_as_json() {
     let engine = stubs::engine();
     let run = engine.start(valid(&engine, PLAN), RunOptions { events: false, ..RunOptions::default() });
