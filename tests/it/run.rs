@@ -109,6 +109,30 @@ fn what_cannot_be_written_is_not_lost_in_silence() {
 }
 
 #[test]
+fn what_is_written_overwrites_nothing_that_matters() {
+    let folder = folder("calls: [{id: a, tool: say, args: {text: x}}]");
+    folder.write("fanout.toml", "[tools.t]\nargv = ['true']");
+    let plan = folder.read("plan.yaml");
+    for arguments in [
+        &["run", "plan.yaml", "--report", "./plan.yaml"][..],
+        &["run", "plan.yaml", "--events=plan.yaml"],
+        &["run", "plan.yaml", "--report", "fanout.toml"],
+        &["run", "plan.yaml", "--report", "new", "--events=new"],
+        &["run", "plan.yaml", "--report", "-", "--events"],
+    ] {
+        Ended::from(folder.command(arguments).output().unwrap()).with_code(2);
+    }
+    assert_eq!(folder.read("plan.yaml"), plan);
+    folder.fanout(["run", "plan.yaml", "--report", "/dev/null", "--events=/dev/null"]).with_code(0);
+    folder.write("old", "x".repeat(100_000));
+    folder.fanout(["run", "plan.yaml", "--report", "old"]).with_code(0);
+    assert!(serde_json::from_str::<serde_json::Value>(&folder.read("old")).is_ok());
+    let report = folder.fanout(["run", "plan.yaml", "--report", "-"]).with_code(0).json();
+    assert_eq!(report["output"], json!(null));
+    assert_eq!(report["calls"][0]["result"], json!("x"));
+}
+
+#[test]
 fn a_plan_without_a_name_is_called_as_its_file() {
     let folder = Folder::with_plan("calls: []");
     assert!(folder.fanout(["check", "plan.yaml"]).with_code(0).stderr.contains("plan: 0 calls, valid"));

@@ -153,7 +153,8 @@ pub(crate) struct RunArgs {
     /// Write events as JSON lines while they happen; `-` is standard output, which then holds nothing else.
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-", require_equals = true)]
     pub(crate) events: Option<PathBuf>,
-    /// Write the full report as JSON: every call with its result, its times and what it waited for.
+    /// Write the full report as JSON: every call with its result, its times and what it waited for; `-` is standard
+    /// output, which then holds nothing else.
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub(crate) report: Option<PathBuf>,
     /// Cancel what has not ended after this time, such as `90s`, `10m`, `1h`. Instead of the plan's own deadline.

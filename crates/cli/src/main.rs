@@ -12,6 +12,7 @@ mod live;
 mod load;
 mod plan_view;
 mod run;
+mod targets;
 mod text;
 mod tools_view;
 

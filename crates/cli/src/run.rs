@@ -6,14 +6,12 @@ use crate::args::{CallArgs, Limits, RunArgs, When};
 use crate::follow::{Followed, Progress, follow};
 use crate::load::{self, Changes, Loaded, Refused};
 use crate::text::{self, Paint};
-use crate::{diagnostics, exit, json};
+use crate::{diagnostics, exit, json, targets};
 use fanout::{Call, Diagnostic, Outcome, Plan, Report, RunOutcome};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use std::collections::HashSet;
-use std::fs::File;
 use std::io::{BufWriter, IsTerminal, Write};
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -26,15 +24,8 @@ pub(crate) async fn run(args: &RunArgs, color: When) -> Result<ExitCode, Refused
     if !plan.warnings.is_empty() {
         text::say(&diagnostics::render(&plan.warnings, &texts, columns, paint));
     }
+    let targets = targets::open(args, texts.names())?;
     drop(texts);
-    // Opened before anything starts: nobody wants to learn after an hour that the report cannot be written.
-    let report_to = args.report.as_deref().map(create).transpose()?;
-    let events_on_stdout = args.events.as_deref() == Some(Path::new("-"));
-    let events_to: Option<Box<dyn Write + Send>> = match args.events.as_deref() {
-        None => None,
-        Some(_) if events_on_stdout => Some(Box::new(std::io::stdout())),
-        Some(path) => Some(Box::new(create(path)?)),
-    };
     let progress = match () {
         () if args.no_progress => Progress::Failures,
         () if text::stderr_is_terminal() && !text::is_dumb() => Progress::Live,
@@ -43,16 +34,16 @@ pub(crate) async fn run(args: &RunArgs, color: When) -> Result<ExitCode, Refused
     let has_output = plan.output.is_some();
     let forgiven =
         plan.calls.iter().filter(|call| call.on_failure_value.is_some()).map(|call| call.id.clone()).collect();
-    let followed = follow(|| engine.run(plan), progress, paint, forgiven, events_to).await;
+    let followed = follow(|| engine.run(plan), progress, paint, forgiven, targets.events).await;
     let Followed { report, killed_by } = followed.map_err(|error| format!("cannot listen to signals: {error}"))?;
     // From here on nothing of it runs; what is left behind is ended before the account, not after.
     drop(engine);
-    if !events_on_stdout {
+    if !targets.on_stdout {
         print_output(&output(&report, has_output), args.raw);
     }
     text::say(&account(&report, columns, paint));
-    if let Some(file) = report_to {
-        write_report(file, &report).unwrap_or_else(|error| text::lose("the report", &error));
+    if let Some(to) = targets.report {
+        write_report(to, &report).unwrap_or_else(|error| text::lose("the report", &error));
     }
     Ok(exit_code(&report, killed_by))
 }
@@ -110,12 +101,8 @@ fn literal(value: Value) -> Value {
     }
 }
 
-fn create(path: &Path) -> Result<File, Refused> {
-    File::create(path).map_err(|error| Refused::Usage(format!("cannot write `{}`: {error}", path.display())))
-}
-
-fn write_report(file: File, report: &Report) -> std::io::Result<()> {
-    let mut writer = BufWriter::new(file);
+fn write_report(to: Box<dyn Write + Send>, report: &Report) -> std::io::Result<()> {
+    let mut writer = BufWriter::new(to);
     serde_json::to_writer_pretty(&mut writer, report)?;
     writer.write_all(b"\n")?;
     writer.flush()
