@@ -54,13 +54,7 @@ pub(crate) fn record(run: &mut RunData, end: &CallEnd) {
             }
         }
     }
-    if let Some(more) = &mut slot.more {
-        more.args = None;
-        more.doubt = None;
-        if let Some(elements) = &mut more.elements {
-            elements.items = Vec::new();
-        }
-    }
+    slot.settle();
     if call.element.is_none() {
         run.release_inputs(call.call);
     }

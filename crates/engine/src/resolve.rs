@@ -91,6 +91,14 @@ fn arguments(tables: &Tables, run: &mut RunData, call: CallRef) -> Result<Resolu
         // Checked and named before the run.
         return Ok(Resolution::Run { claims: None });
     }
+    if valid.effects.is_empty()
+        && let Some(text) = valid.args.text(&scope)
+    {
+        if let Some(slot) = run.slot_mut(call) {
+            slot.more().args = Some(text);
+        }
+        return Ok(Resolution::Run { claims: None });
+    }
     let args = valid.args.resolve(&scope).map_err(refused)?;
     tables.catalog.tool(valid.tool).validate_args(&args).map_err(|message| error("arguments_invalid", message))?;
     let canonical = Canonical::new(&tables.base_dir);

@@ -12,6 +12,7 @@ use fanout_core::{CallRef, Claims, LimitId, RunId, Time, Wait};
 use fanout_plan::{NamedKey, Needs, Scope, ToolId, ValidCall, ValidPlan};
 use fanout_tools::{JsonText, Usage};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use std::cell::OnceCell;
 use std::sync::Arc;
 
@@ -106,6 +107,18 @@ pub(crate) struct Elements {
 impl Slot {
     pub(crate) fn more(&mut self) -> &mut More {
         self.more.get_or_insert_default()
+    }
+
+    /// What is not needed once the call has ended goes.
+    pub(crate) fn settle(&mut self) {
+        let Some(more) = &mut self.more else { return };
+        more.args = None;
+        more.doubt = None;
+        match &mut more.elements {
+            Some(elements) => elements.items = Vec::new(),
+            None if more.error.is_none() && more.usage.is_none() => self.more = None,
+            None => {}
+        }
     }
 
     pub(crate) fn elements(&self) -> Option<&Elements> {
@@ -312,6 +325,10 @@ pub(crate) struct RunScope<'a> {
 impl Scope for RunScope<'_> {
     fn result(&self, call: u32) -> Option<&Arc<Value>> {
         self.run.slots.get(call as usize)?.value()
+    }
+
+    fn text(&self, call: u32) -> Option<&RawValue> {
+        self.run.slots.get(call as usize)?.result.as_deref()
     }
 
     fn outcome(&self, call: u32) -> &str {

@@ -4,6 +4,7 @@
 use crate::path::{self, Path, walk};
 use crate::process_spec::text_of;
 use crate::reference::{From, Reference};
+use serde::ser::{Error, Serialize, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
@@ -13,6 +14,10 @@ use std::sync::{Arc, LazyLock};
 pub trait Scope {
     /// The result of the call at this index, parsed; `None` when it has none.
     fn result(&self, call: u32) -> Option<&Arc<Value>>;
+    /// The same as the JSON text it came as; `None` also when it is not at hand.
+    fn text(&self, _call: u32) -> Option<&RawValue> {
+        None
+    }
     /// How the call at this index ended: `succeeded`, `failed`, `skipped`, `cancelled`, `denied`, `in_doubt`.
     fn outcome(&self, call: u32) -> &str;
     /// The element and its index, inside a `foreach`.
@@ -27,6 +32,8 @@ pub struct Template(pub(crate) Kind);
 pub(crate) enum Kind {
     Literal(Arc<RawValue>),
     Tree(Box<Tree>),
+    /// A tree that fits the schema it is for whatever its references find.
+    Open(Box<Tree>),
 }
 
 /// A value with holes.
@@ -80,11 +87,19 @@ impl Template {
         }
     }
 
+    /// A template of arguments that fit the schema whatever its references find.
+    pub(crate) fn of_open_tree(tree: Tree) -> Template {
+        match tree {
+            Tree::Value(value) => Template::of_value(&value),
+            tree => Template(Kind::Open(Box::new(tree))),
+        }
+    }
+
     /// The value as JSON text, when it has no references.
     pub fn literal(&self) -> Option<&Arc<RawValue>> {
         match &self.0 {
             Kind::Literal(text) => Some(text),
-            Kind::Tree(_) => None,
+            Kind::Tree(_) | Kind::Open(_) => None,
         }
     }
 
@@ -95,7 +110,7 @@ impl Template {
     pub fn resolve(&self, scope: &dyn Scope) -> Result<Value, ReferenceError> {
         match &self.0 {
             Kind::Literal(text) => Ok(parse(text)),
-            Kind::Tree(tree) => fill(tree, scope, false),
+            Kind::Tree(tree) | Kind::Open(tree) => fill(tree, scope, false),
         }
     }
 
@@ -103,8 +118,19 @@ impl Template {
     pub fn resolve_or_null(&self, scope: &dyn Scope) -> Value {
         match &self.0 {
             Kind::Literal(text) => parse(text),
-            Kind::Tree(tree) => fill(tree, scope, true).unwrap_or(Value::Null),
+            Kind::Tree(tree) | Kind::Open(tree) => fill(tree, scope, true).unwrap_or(Value::Null),
         }
+    }
+
+    /// The value as JSON text, made of the texts of whole results without looking into them. Only where nothing
+    /// is lost by that: the value fits its schema in any case, every reference is to a whole result, and each
+    /// result is JSON in one line that is not nested deeper than a value may be. `None` where it is not so.
+    pub fn text(&self, scope: &dyn Scope) -> Option<Arc<RawValue>> {
+        let Kind::Open(tree) = &self.0 else { return None };
+        if !joins(tree, scope) {
+            return None;
+        }
+        serde_json::value::to_raw_value(&Joined { tree, scope }).ok().map(Arc::from)
     }
 }
 
@@ -165,6 +191,63 @@ fn follow<'a>(reference: &'a Reference, scope: &'a dyn Scope, or_null: bool) -> 
         },
     };
     select(&reference.path, root, &reference.name, &reference.text, or_null)
+}
+
+/// Whether the texts of the results can stand as they are where they are referred to.
+fn joins(tree: &Tree, scope: &dyn Scope) -> bool {
+    match tree {
+        Tree::Value(_) => true,
+        Tree::Reference(reference) => whole_text(reference, scope).is_some_and(|text| is_plain(text.get())),
+        Tree::Text(_) => false,
+        Tree::List(list) => list.iter().all(|tree| joins(tree, scope)),
+        Tree::Object(map) => map.iter().all(|(_, tree)| joins(tree, scope)),
+    }
+}
+
+fn whole_text<'a>(reference: &Reference, scope: &'a dyn Scope) -> Option<&'a RawValue> {
+    match (&reference.from, &reference.path) {
+        (From::Call(call), Path::Singular(steps)) if steps.is_empty() => scope.text(*call),
+        _ => None,
+    }
+}
+
+/// Whether a JSON text has no white space between its parts, which a reader of lines would mind, and is not nested
+/// so deep that a reader could give up on it.
+fn is_plain(text: &str) -> bool {
+    const DEPTH_MAX: usize = 64;
+    let (mut depth, mut inside, mut escaped) = (0, false, false);
+    text.bytes().all(|byte| {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if inside => escaped = true,
+            b'"' => inside = !inside,
+            _ if inside => {}
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth -= 1,
+            b' ' | b'\t' | b'\r' | b'\n' => return false,
+            _ => {}
+        }
+        depth <= DEPTH_MAX
+    })
+}
+
+/// A tree with the texts of results in it, to be written.
+struct Joined<'a> {
+    tree: &'a Tree,
+    scope: &'a dyn Scope,
+}
+
+impl Serialize for Joined<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let part = |tree| Joined { tree, scope: self.scope };
+        match self.tree {
+            Tree::Value(value) => value.serialize(serializer),
+            Tree::Reference(reference) => whole_text(reference, self.scope).serialize(serializer),
+            Tree::Text(_) => Err(S::Error::custom("a text with references in it is filled in, not joined")),
+            Tree::List(list) => serializer.collect_seq(list.iter().map(part)),
+            Tree::Object(map) => serializer.collect_map(map.iter().map(|(name, tree)| (name, part(tree)))),
+        }
+    }
 }
 
 fn outside_foreach(reference: &Reference) -> ReferenceError {

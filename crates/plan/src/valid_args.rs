@@ -62,6 +62,37 @@ fn object(tool: &CatalogTool, members: &[(String, Tree)]) -> Vec<Violation> {
     found
 }
 
+/// Whether arguments in which [`check`] found nothing fit the schema whatever their references find: their parts
+/// are checked, or anything goes for them.
+pub(crate) fn fits_whatever_comes(tool: &CatalogTool, tree: &Tree) -> bool {
+    const UNDERSTOOD: [&str; 4] = ["type", "properties", "required", "additionalProperties"];
+    let (Some(schema), Tree::Object(members)) = (tool.spec.args_schema.as_object(), tree) else { return false };
+    let understood = |name: &String| UNDERSTOOD.contains(&name.as_str()) || says_nothing(name);
+    let open = match schema.get("additionalProperties") {
+        None => true,
+        Some(more) => more.is_boolean(),
+    };
+    let object = schema.get("type").is_none_or(|kind| kind == "object");
+    if !open || !object || !schema.keys().all(understood) {
+        return false;
+    }
+    let properties = schema.get("properties").and_then(Value::as_object);
+    members.iter().all(|(name, tree)| match properties.and_then(|properties| properties.get(name)) {
+        None | Some(Value::Bool(true)) => true,
+        Some(Value::Object(schema)) if schema.keys().all(|name| says_nothing(name)) => true,
+        Some(_) => {
+            let checked = tool.parts.get().and_then(|parts| parts.get(name)).is_some_and(Option::is_some);
+            matches!(tree, Tree::Value(_)) && checked
+        }
+    })
+}
+
+/// Whether a keyword of a schema only describes.
+fn says_nothing(keyword: &str) -> bool {
+    ["$schema", "$id", "$comment", "$defs", "definitions", "title", "description", "default", "examples"]
+        .contains(&keyword)
+}
+
 /// A validator per property. Those whose schema refers to places this cannot keep are left to the run.
 fn compile_parts(root: &Value, properties: &Map<String, Value>) -> HashMap<String, Option<jsonschema::Validator>> {
     let compile = |schema: &Value| {

@@ -239,6 +239,9 @@ impl<'c> Checker<'c> {
         // A broken reference is told once, not again as an argument of the wrong type.
         if let (Some(tool), true) = (known, self.problems.list.len() == before) {
             self.check_args(tool, &tree, here.at);
+            if crate::valid_args::fits_whatever_comes(tool, &tree) {
+                return Template::of_open_tree(tree);
+            }
         }
         Template::of_tree(tree)
     }

@@ -3,8 +3,10 @@
 
 use crate::validate;
 use expect_test::{Expect, expect};
-use fanout_plan::{ReferenceError, Scope, ValidPlan};
+use fanout_plan::{Call, Plan, ReferenceError, Scope, ValidPlan};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 struct Results {
@@ -178,6 +180,45 @@ fn inputs_make_calls_literal() {
     )
     .expect("fine");
     assert_eq!(plan.calls[0].args.literal().map(|text| text.get()), Some(r#"{"x":[5,"n5"],"${inputs.n}":1}"#));
+}
+
+/// Results as the texts they came as.
+struct Texts(Vec<Box<RawValue>>);
+
+impl Scope for Texts {
+    fn result(&self, _call: u32) -> Option<&Arc<Value>> {
+        None
+    }
+    fn text(&self, call: u32) -> Option<&RawValue> {
+        self.0.get(call as usize).map(|text| &**text)
+    }
+    fn outcome(&self, _call: u32) -> &str {
+        "succeeded"
+    }
+    fn item(&self) -> Option<(&Arc<Value>, usize)> {
+        None
+    }
+}
+
+#[test]
+fn whole_results_are_joined_as_texts_where_nothing_is_lost() {
+    let deep = format!("{}1{}", "[".repeat(65), "]".repeat(65));
+    let results = [r#"{"a":[1,"} \" x"]}"#, "{ \"a\": 1 }", &deep];
+    let raw = |text: &&str| RawValue::from_string((*text).to_owned()).expect("JSON");
+    let scope = Texts(results.iter().map(raw).collect());
+    let text = |tool: &str, args: Value| {
+        let ids = ["plain", "spaced", "deep"].map(|id| Call::new(id, "any"));
+        let plan = Plan::new("texts").with_calls(ids).call(Call::new("c", tool).args(args));
+        let valid = plan.validate(&crate::catalog(), Map::new(), &BTreeMap::new()).expect("a valid plan");
+        valid.calls[3].args.text(&scope).map_or_else(|| "filled in".to_owned(), |text| text.get().to_owned())
+    };
+    let any = |args: Value| text("any", args);
+    expect![[r#"{"x":{"a":[1,"} \" x"]},"y":["\"",{"a":[1,"} \" x"]}]}"#]]
+        .assert_eq(&any(json!({"x": "${plain}", "y": ["\"", "${plain}"]})));
+    for lossy in ["${spaced}", "${deep}", "${plain.a}", "in a text: ${plain}"] {
+        assert_eq!(any(json!({"x": lossy})), "filled in", "{lossy}");
+    }
+    assert_eq!(text("air.search", json!({"from": "${plain}", "to": "LIS"})), "filled in");
 }
 
 #[test]
