@@ -38,8 +38,51 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut environment = Environment::new();
     environment.set_fuel(Some(FUEL));
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    // These make much out of little and say nothing about whether a call runs.
+    for filter in ["indent", "batch", "slice", "format", "pprint"] {
+        environment.remove_filter(filter);
+    }
+    environment.add_filter("replace", replace);
+    environment.add_filter("join", join);
+    environment.add_filter("tojson", to_json);
     environment
 });
+
+/// A text made in an expression may be this long, in bytes.
+const TEXT_MAX: usize = 64 * 1024 * 1024;
+
+fn too_long() -> Error {
+    Error::new(ErrorKind::InvalidOperation, format!("it makes a text of more than {TEXT_MAX} bytes"))
+}
+
+/// `text | replace('a', 'b')`, bounded.
+fn replace(text: &str, from: &str, to: &str) -> Result<String, Error> {
+    let more = text.matches(from).count().saturating_mul(to.len());
+    if more.saturating_add(text.len()) > TEXT_MAX { Err(too_long()) } else { Ok(text.replace(from, to)) }
+}
+
+/// `list | join(', ')`, bounded.
+fn join(list: &Jinja, between: Option<&str>) -> Result<String, Error> {
+    let mut joined = String::new();
+    for (at, item) in list.try_iter()?.enumerate() {
+        if at > 0 {
+            joined.push_str(between.unwrap_or_default());
+        }
+        match item.as_str() {
+            Some(text) => joined.push_str(text),
+            None => joined.push_str(&item.to_string()),
+        }
+        if joined.len() > TEXT_MAX {
+            return Err(too_long());
+        }
+    }
+    Ok(joined)
+}
+
+/// `value | tojson`: never indented.
+fn to_json(value: &Jinja) -> Result<String, Error> {
+    serde_json::to_string(value).map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))
+}
 
 /// What an expression needs, before its names are looked up.
 pub(crate) struct Parsed {
@@ -346,6 +389,28 @@ impl Object for Part {
             Value::Object(map) => Some(map.len()),
             Value::Array(list) => Some(list.len()),
             _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn little_does_not_become_much() {
+        let is = |text: &str| {
+            let expression = ENVIRONMENT.compile_expression_owned(text.to_owned()).expect("an expression");
+            expression.eval(()).map_or_else(|error| error.to_string(), |value| value.to_string())
+        };
+        assert_eq!(is("'banana' | replace('an', 'o')"), "booa");
+        assert_eq!(is("['a', 1, none] | join(', ')"), "a, 1, None");
+        assert_eq!(is("{'a': [1, 'x<']} | tojson"), r#"{"a":[1,"x<"]}"#);
+        for much in ["range(99999) | join(range(999) | join)", "range(9999) | join | replace('', range(9999) | join)"] {
+            assert!(is(much).contains("more than 67108864 bytes"), "{}", is(much));
+        }
+        for gone in ["1 | indent(9)", "[1] | batch(9)", "'x' | format(1)"] {
+            assert!(parse(gone).is_err(), "{gone}");
         }
     }
 }
