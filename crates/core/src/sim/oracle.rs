@@ -7,8 +7,10 @@ use super::book::{Book, Call, GRACE, Named, Run, Said, Stage, name};
 use crate::types::*;
 use std::fmt::Debug;
 
-/// A ready call may be passed over by this many starts before it ages, and by four more for each ready call.
+/// A ready call may be passed over by this many starts before it ages, beyond those of calls that were open with it.
 const OVERTAKES: u64 = 64;
+/// Starts of one turn, at most, in worlds of this size.
+const TURN_STARTS: u64 = 16;
 
 /// What the oracle remembers beside the book.
 #[derive(Default)]
@@ -556,7 +558,8 @@ fn cause_holds(book: &Book<'_>, call: &Call, standing: &Standing, cause: Cause) 
 /// Whether the other was passed over often enough and wants something this one wants.
 fn reserves(book: &Book<'_>, call: &Call, other: &Call) -> bool {
     let (mine, its) = (&book.plan(call.who).settings, &book.plan(other.who).settings);
-    let aged = other.ready_since.is_some_and(|(since, _)| book.starts - since >= OVERTAKES);
+    // Starts of the turn in which it became ready passed it too, but came before `since` was noted.
+    let aged = other.ready_since.is_some_and(|(since, _)| book.starts - since + TURN_STARTS >= OVERTAKES);
     let shares = mine.needs.iter().any(|n| its.needs.iter().any(|m| m.0 == n.0))
         || mine.rates.iter().any(|r| its.rates.contains(r))
         || conflict(call, (other.reads, other.writes));
