@@ -52,10 +52,15 @@ impl Catalog {
         let mut wrong = Vec::new();
         for (index, toolbox) in toolboxes.into_iter().enumerate() {
             let siblings = sibling_prefixes(&toolbox);
+            // A program may touch anything, unless somebody said what the toolbox is over.
+            let everything = KeyTemplate::parse("*", true).into_iter().collect::<Vec<_>>();
+            let keyed = toolbox.key.is_some();
             let index = u32::try_from(index).unwrap_or(u32::MAX);
             for spec in toolbox.tools {
                 let name = spec.name.clone();
-                match CatalogTool::compile(spec, &toolbox.name, index, &siblings) {
+                let anything = spec.kind == ToolKind::Process && !keyed;
+                let taken = if anything { &everything } else { &siblings };
+                match CatalogTool::compile(spec, &toolbox.name, index, taken) {
                     Ok(tool) => {
                         let id = ToolId(u32::try_from(catalog.tools.len()).unwrap_or(u32::MAX));
                         if let Some(ToolId(other)) = catalog.names.insert(name.clone(), id) {
@@ -123,7 +128,7 @@ impl CatalogTool {
         spec: ToolSpec,
         toolbox: &Arc<str>,
         toolbox_index: u32,
-        siblings: &[KeyTemplate],
+        undeclared: &[KeyTemplate],
     ) -> Result<CatalogTool, Vec<Diagnostic>> {
         let name = &spec.name;
         let mut wrong = Vec::new();
@@ -139,10 +144,7 @@ impl CatalogTool {
         let defaults = Arc::new(defaults(&spec.args_schema));
         let effects = match &spec.effects {
             Some(declared) => compile_effects(&spec, declared, &defaults).map_err(|problems| wrong.extend(problems)),
-            None if spec.kind == ToolKind::Process => {
-                Ok(Effects::writing(KeyTemplate::parse("*", true).into_iter().collect()))
-            }
-            None => Ok(Effects::writing(siblings.to_vec())),
+            None => Ok(Effects::writing(undeclared.to_vec())),
         };
         let (Ok(validator), Ok(effects), true) = (validator, effects, wrong.is_empty()) else { return Err(wrong) };
         Ok(CatalogTool {

@@ -215,6 +215,8 @@ fn what_declares_nothing_writes_what_its_siblings_touch() {
     expect![[r#"repo ["repo"] | db:orders ["db:", "orders"] | file:/src ["file:", "src"]"#]]
         .assert_eq(&undeclared(ToolKind::Native, Some("repo")));
     expect!["* []"].assert_eq(&undeclared(ToolKind::Process, None));
+    // Somebody said what the toolbox is over.
+    assert_eq!(undeclared(ToolKind::Process, Some("repo")), undeclared(ToolKind::Native, Some("repo")));
 }
 
 #[test]
