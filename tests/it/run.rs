@@ -133,6 +133,15 @@ fn what_is_written_overwrites_nothing_that_matters() {
 }
 
 #[test]
+fn a_doubt_waits_for_nobody_where_nobody_can_be_asked() {
+    let tool = "{argv: [sleep, '60'], timeout: 20ms, effects: {writes: [k]}}";
+    let folder = Folder::with_plan(&format!("tools: {{slow: {tool}}}\ncalls: [{{id: a, tool: slow, in_doubt: ask}}]"));
+    let ended = folder.fanout(["run", "plan.yaml", "--deadline", "50s"]).with_code(1);
+    assert!(ended.stderr.contains("nobody can be asked here"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("1 in doubt"), "{}", ended.stderr);
+}
+
+#[test]
 fn a_plan_without_a_name_is_called_as_its_file() {
     let folder = Folder::with_plan("calls: []");
     assert!(folder.fanout(["check", "plan.yaml"]).with_code(0).stderr.contains("plan: 0 calls, valid"));

@@ -3,7 +3,7 @@
 
 use crate::live::{Live, still_run};
 use crate::text::{self, Paint, ms, say};
-use fanout::{Cancel, EventStream, Outcome, Report, RunEvent, RunHandle, What};
+use fanout::{Cancel, DoubtAnswer, EventStream, Outcome, Report, RunEvent, RunHandle, What};
 use std::collections::HashSet;
 use std::io::Write;
 use std::sync::Arc;
@@ -110,6 +110,10 @@ struct Follower {
 
 impl Follower {
     fn tell(&mut self, event: &RunEvent) {
+        if let What::CallDoubted { call, .. } = &event.what {
+            // Nobody can be asked here.
+            self.run.settle(call, DoubtAnswer::Fail);
+        }
         let text = match self.progress {
             Progress::Lines => log_line(event, &self.forgiven, self.paint),
             Progress::Live | Progress::Failures => trouble(event, &self.forgiven, self.paint),
@@ -186,7 +190,7 @@ fn trouble(event: &RunEvent, forgiven: &HashSet<Arc<str>>, paint: Paint) -> Opti
             ms(*delay_ms)
         )),
         What::CallDoubted { call, attempt } => Some(format!(
-            "{} {}: nobody knows whether attempt {attempt} took effect; waiting for an answer",
+            "{} {}: nobody knows whether attempt {attempt} took effect, and nobody can be asked here",
             paint.yellow("?"),
             paint.bold(&text::line(call))
         )),
