@@ -29,9 +29,9 @@ struct Search<'a> {
     run: &'a RunData,
     /// Calls first, then elements, those of one call side by side.
     longest: Vec<Longest>,
-    /// Per call, the node of its first element.
+    /// Per call, the node of its first element; empty where no call has any.
     first_element: Vec<u32>,
-    refs: Vec<CallRef>,
+    elements: Vec<CallRef>,
 }
 
 /// The longest chain of a run that has ended. In serial order everything a call waited for comes before it, so
@@ -41,15 +41,16 @@ pub(crate) fn measured(run: &RunData) -> Paths {
     if !run.ends.ordered && calls.all(|(slot, call)| call.inputs.is_empty() && slot.elements().is_none()) {
         return longest_call(run);
     }
-    let call = |call: usize| CallRef { run: run.id, call: u32::try_from(call).unwrap_or(u32::MAX), element: None };
-    let mut refs: Vec<CallRef> = (0..run.slots.len()).map(call).collect();
-    let mut first_element = Vec::with_capacity(refs.len());
-    for index in 0..run.slots.len() {
-        first_element.push(u32::try_from(refs.len()).unwrap_or(u32::MAX));
-        refs.extend(run.with_elements(call(index).call).skip(1));
+    let (mut first_element, mut elements) = (Vec::new(), Vec::new());
+    let count = u32::try_from(run.slots.len()).unwrap_or(u32::MAX);
+    if run.slots.iter().any(|slot| slot.elements().is_some()) {
+        for call in 0..count {
+            first_element.push(count.saturating_add(u32::try_from(elements.len()).unwrap_or(u32::MAX)));
+            elements.extend(run.with_elements(call).skip(1));
+        }
     }
-    let longest = vec![Longest { ns: 0, before: NONE, known: false }; refs.len()];
-    let mut search = Search { run, longest, first_element, refs };
+    let longest = vec![Longest { ns: 0, before: NONE, known: false }; run.slots.len() + elements.len()];
+    let mut search = Search { run, longest, first_element, elements };
     for call in run.serial_order() {
         for element in run.with_elements(call).skip(1) {
             search.visit(element);
@@ -74,6 +75,11 @@ impl Search<'_> {
             None => call.call as usize,
             Some(element) => (self.first_element[call.call as usize] + element) as usize,
         }
+    }
+
+    fn call(&self, node: usize) -> CallRef {
+        let call = || CallRef { run: self.run.id, call: u32::try_from(node).unwrap_or(u32::MAX), element: None };
+        node.checked_sub(self.run.slots.len()).map_or_else(call, |element| self.elements[element])
     }
 
     fn visit(&mut self, call: CallRef) {
@@ -130,7 +136,7 @@ impl Search<'_> {
         };
         let mut chain = Vec::new();
         loop {
-            let call = self.refs[node];
+            let call = self.call(node);
             let expanded = call.element.is_none() && self.run.slots[call.call as usize].elements().is_some();
             let started =
                 self.run.slot(call).and_then(|slot| self.run.end(slot)).is_some_and(|end| end.started().is_some());

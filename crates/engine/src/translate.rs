@@ -36,6 +36,8 @@ pub(crate) struct SettingsCache {
     /// The limits of the plan.
     limits: Vec<(Arc<str>, LimitId)>,
     settings: HashMap<Shared, Arc<Settings>>,
+    /// Those of the call before: plans use one tool many times.
+    last: Option<(Shared, Arc<Settings>)>,
     constant_keys: HashMap<usize, Arc<Keys>>,
 }
 
@@ -127,12 +129,19 @@ impl SettingsCache {
             effects: Arc::as_ptr(&call.effects).addr(),
             has_value: call.on_failure_value.is_some(),
         };
-        if let Some(known) = self.settings.get(&shared) {
+        if let Some((last, known)) = &self.last
+            && *last == shared
+        {
             return known.clone();
         }
-        let made = Arc::new(self.make(tables, call));
-        self.settings.insert(shared, made.clone());
-        made
+        let known = self.settings.get(&shared).cloned();
+        let settings = known.unwrap_or_else(|| {
+            let made = Arc::new(self.make(tables, call));
+            self.settings.insert(shared, made.clone());
+            made
+        });
+        self.last = Some((shared, settings.clone()));
+        settings
     }
 
     fn make(&self, tables: &Tables, call: &ValidCall) -> Settings {
