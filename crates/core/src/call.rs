@@ -204,6 +204,10 @@ impl Call {
         }
         let duration = now.since(self.since);
         self.since = now;
+        if self.waits.is_empty() {
+            // Most calls wait for one thing.
+            self.waits.reserve_exact(1);
+        }
         self.waits.push(Wait { cause, duration });
     }
 }

@@ -221,15 +221,16 @@ impl Core {
         for limit in run.limits {
             self.gates.drop_limit(limit);
         }
-        for call in run.listed {
-            let elements = self.calls[call as usize].elements.take();
-            self.calls_free.extend(elements.iter().flat_map(|e| &e.slots).copied());
-            self.calls_free.push(call);
-        }
-        self.actions.push_back(Action::RunEnded { run: run.id, deadline_passed: run.deadline_passed });
         if self.runs.is_empty() && self.calls.len() > SLOTS_KEPT {
             self.forget_slots();
+        } else {
+            for call in run.listed {
+                let elements = self.calls[call as usize].elements.take();
+                self.calls_free.extend(elements.iter().flat_map(|e| &e.slots).copied());
+                self.calls_free.push(call);
+            }
         }
+        self.actions.push_back(Action::RunEnded { run: run.id, deadline_passed: run.deadline_passed });
     }
 
     /// No run is left: the slots of a large one, and all notes about slots, go.

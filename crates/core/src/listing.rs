@@ -113,12 +113,21 @@ impl Core {
         self.calls.reserve(calls.len().saturating_sub(self.calls_free.len()));
         let first = u32::try_from(calls.len()).expect("fewer than 2^32 calls");
         let mut new = Vec::with_capacity(calls.len());
+        // Only those with keys, or inputs, are gone through again for them.
+        let (mut placed, mut connected) = (Vec::new(), Vec::new());
+        let mut last: Option<(*const Settings, u32)> = None;
         for ((spec, rank), i) in calls.into_iter().zip(ranks).zip(0..first) {
-            let class = self.class_of(run, &spec.settings);
+            let address = Arc::as_ptr(&spec.settings);
+            let class = match last {
+                Some((known, class)) if known == address => class,
+                _ => self.class_of(run, &spec.settings),
+            };
+            last = Some((address, class));
             let mut claims = spec.claims;
             if spec.resolve && self.planted.is(Fault::UnresolvedOverlapsNothing) {
                 claims = Arc::from([]);
             }
+            let (has_keys, has_inputs) = (!claims.is_empty(), !spec.inputs.is_empty());
             let mut call = self.new_call(run, class, spec.settings, claims, rank);
             call.index = base + i;
             call.inputs = spec.inputs;
@@ -127,11 +136,13 @@ impl Core {
             let slot = self.put_call(call);
             self.run_at_mut(run).listed.push(slot);
             new.push(slot);
+            placed.extend(has_keys.then_some(slot));
+            connected.extend(has_inputs.then_some(slot));
         }
-        for &slot in &new {
+        for &slot in &placed {
             self.enter_place(slot);
         }
-        for &slot in &new {
+        for &slot in &connected {
             self.connect(run, base, slot);
         }
         for &slot in &new {
