@@ -362,7 +362,7 @@ impl Driver {
             after_doubt,
         });
         if after_doubt && let Some(slot) = run.slot_mut(call) {
-            slot.after_doubt = true;
+            slot.more().after_doubt = true;
         }
         let valid = run.call(call);
         let resolved = run.slot(call).and_then(|slot| slot.more.as_ref()?.args.as_ref());

@@ -259,7 +259,7 @@ fn call_report(
         started_ms: end.and_then(End::started).map(|at| run.ms(at)),
         ended_ms: end.map_or(0.0, |end| run.ms(end.ended)),
         waits,
-        after_doubt: slot.after_doubt,
+        after_doubt: more.is_some_and(|more| more.after_doubt),
         cpu_ms: usage.map(|usage| usage.cpu.as_secs_f64() * 1e3),
         memory_bytes_max: usage.map(|usage| usage.memory_bytes_max),
     }

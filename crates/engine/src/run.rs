@@ -74,7 +74,6 @@ pub(crate) struct Slot {
     users: u32,
     /// Where its end is kept, once it has one.
     pub(crate) end: Option<EndPlace>,
-    pub(crate) after_doubt: bool,
 }
 
 /// The keys of a call as they were last told to the core.
@@ -95,6 +94,8 @@ pub(crate) struct More {
     pub(crate) usage: Option<Usage>,
     /// The attempt that waits for an answer.
     pub(crate) doubt: Option<u32>,
+    /// It started after something that overlaps its keys ended in doubt.
+    pub(crate) after_doubt: bool,
 }
 
 /// The elements of a `foreach` call, side by side.
@@ -116,7 +117,7 @@ impl Slot {
         more.doubt = None;
         match &mut more.elements {
             Some(elements) => elements.items = Vec::new(),
-            None if more.error.is_none() && more.usage.is_none() => self.more = None,
+            None if more.error.is_none() && more.usage.is_none() && !more.after_doubt => self.more = None,
             None => {}
         }
     }
