@@ -49,10 +49,13 @@ impl Core {
         }
     }
 
-    /// A line the call waited at has moved past it.
-    pub(crate) fn line_moved(&mut self, slot: u32) {
+    /// A line the call waited at has moved past it. The wait is put down to the last that stood before it; to the
+    /// first that did, where somebody still does.
+    pub(crate) fn line_moved(&mut self, slot: u32, leaver: u32) {
         let State::Ordered { block } = self.call(slot).state else { return };
-        let holder = self.call_ref(block.holder);
+        let seat = (self.call(slot).run, self.call(slot).order());
+        let clear = self.keys.blocked(&self.calls[slot as usize].held, seat).is_none();
+        let holder = self.call_ref(if clear { leaver } else { block.holder });
         let now = self.now;
         self.calls[slot as usize].account(Cause::Key { holder, claim: block.claim }, now);
         self.take_turn(slot);

@@ -147,8 +147,8 @@ impl Core {
         loop {
             if let Some(slot) = self.ended.pop_front() {
                 self.propagate(slot);
-            } else if let Some(slot) = self.keys.woken.pop() {
-                self.line_moved(slot);
+            } else if let Some((slot, leaver)) = self.keys.woken.pop() {
+                self.line_moved(slot, leaver);
             } else {
                 return;
             }
@@ -225,7 +225,7 @@ impl Core {
         }
         let held = std::mem::take(&mut call.held);
         let seat = (call.run, call.order());
-        self.keys.leave(&held, seat);
+        self.keys.leave(&held, seat, slot);
         for h in &held {
             self.keys.unpin(h.node);
         }

@@ -117,8 +117,8 @@ pub(crate) struct Keys {
     nodes: Vec<Node>,
     free: Vec<NodeId>,
     by_hash: HashMap<u64, NodeId, BuildHasherDefault<Spread>>,
-    /// Calls whose line has moved past them, to be looked at again.
-    pub(crate) woken: Vec<u32>,
+    /// Calls whose line has moved past them, to be looked at again, and who left it last.
+    pub(crate) woken: Vec<(u32, u32)>,
     /// Nodes where a hold ended while somebody waits there.
     pub(crate) freed: Vec<NodeId>,
     tickets: u64,
@@ -261,7 +261,7 @@ impl Keys {
     }
 
     /// The call leaves all lines of its claims; whoever this lets pass is in `woken`.
-    pub(crate) fn leave(&mut self, held: &[Held], seat: Seat) {
+    pub(crate) fn leave(&mut self, held: &[Held], seat: Seat, leaver: u32) {
         for h in held {
             let mut line = if h.write { WRITERS_HERE } else { READERS_HERE };
             let mut id = h.node;
@@ -276,7 +276,7 @@ impl Keys {
                         && waiter.1 <= first
                     {
                         waiting.remove(waiter);
-                        self.woken.push(slot);
+                        self.woken.push((slot, leaver));
                     }
                 }
                 line = if h.write { WRITERS_BELOW } else { READERS_BELOW };

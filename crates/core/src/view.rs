@@ -63,8 +63,12 @@ impl Core {
             }
             State::Gated => {
                 let gate = self.run_at(call.run).gate.as_ref()?;
-                let (_, &first) = gate.open.first_key_value()?;
-                Some(Cause::Stop(self.call_ref(first)))
+                let failed = || {
+                    let (_, index) = gate.failed?;
+                    Some(CallRef { run: self.run_at(call.run).id, call: index, element: None })
+                };
+                let before = gate.open.range(..call.order()).next().map(|(_, &first)| self.call_ref(first));
+                before.or_else(failed).map(Cause::Stop)
             }
             State::Ready { kept: Kept::Not | Kept::Hold { .. } | Kept::Reserved { .. } } => self.ready_cause(slot),
             State::Backoff => Some(Cause::Backoff),

@@ -22,12 +22,12 @@ calls:
     check(
         plan,
         expect![[r#"
-        a      0..30 succeeded 1
-        b      30..40 succeeded 1 [key a db:x 30]
-        c      30..50 succeeded 1 [key a db:x 30]
-        d      50..60 succeeded 2 [key a db:x 30] [key b db:x 20]
-        e      0..10 succeeded 1
-        succeeded 60 of 80: a b d"#]],
+            a      0..30 succeeded 1
+            b      30..40 succeeded 1 [key a db:x 30]
+            c      30..50 succeeded 1 [key a db:x 30]
+            d      50..60 succeeded 2 [key a db:x 30] [key c db:x 20]
+            e      0..10 succeeded 1
+            succeeded 60 of 80: a c d"#]],
     )
     .await;
 }
