@@ -10,7 +10,7 @@ use crate::message::{Message, NewRun};
 use crate::report::CallError;
 use crate::run::RunData;
 use crate::tables::Tables;
-use crate::words::{abort_reason, reached};
+use crate::words::{abort_message, abort_reason, reached};
 use crate::{defaults, resolve, snapshot, translate};
 use fanout_core::{Action, AttemptEnd, AttemptRef, CallEnd, CallRef, Core, Event, FailureClass, RunId, RunSpec, Time};
 use fanout_plan::{Call, Diagnostic};
@@ -316,6 +316,9 @@ impl Driver {
             Action::Start { attempt, after_doubt } => self.start(attempt, after_doubt),
             Action::Abort { attempt, reason } => {
                 self.attempts.abort(attempt);
+                if let Some(slot) = self.runs.get_mut(&attempt.call.run).and_then(|run| run.slot_mut(attempt.call)) {
+                    slot.more().aborted = Some(reason);
+                }
                 self.emit(attempt.call, |run| What::CallAborted {
                     call: run.call_id(attempt.call),
                     attempt: attempt.attempt,
@@ -410,8 +413,14 @@ impl Driver {
                     }
                     ErrorClass::Aborted => AttemptEnd::Aborted { reached },
                 };
-                let error = CallError { code: error.code.into(), message: error.message, detail: error.detail };
-                slot.more().error = Some(Box::new(error));
+                let more = slot.more();
+                // An attempt that was told to end failed by what it was told for, not by ending.
+                let (code, message) = match (error.class, more.aborted.take()) {
+                    (ErrorClass::Aborted, Some(reason)) => (abort_reason(reason), abort_message(reason).to_owned()),
+                    _ => (error.code, error.message),
+                };
+                let error = CallError { code: code.into(), message, detail: error.detail };
+                more.error = Some(Box::new(error));
                 end
             }
         };

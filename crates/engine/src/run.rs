@@ -94,6 +94,8 @@ pub(crate) struct More {
     pub(crate) usage: Option<Usage>,
     /// The attempt that waits for an answer.
     pub(crate) doubt: Option<u32>,
+    /// Why the running attempt was told to end.
+    pub(crate) aborted: Option<fanout_core::AbortReason>,
     /// It started after something that overlaps its keys ended in doubt.
     pub(crate) after_doubt: bool,
 }

@@ -43,6 +43,17 @@ pub(crate) fn reached(reached: fanout_tools::Reached) -> Reached {
     }
 }
 
+/// Why an attempt is aborted, in a sentence.
+pub(crate) fn abort_message(reason: AbortReason) -> &'static str {
+    match reason {
+        AbortReason::Timeout => "the attempt lasted longer than its `timeout`",
+        AbortReason::IdleTimeout => "the attempt was silent for longer than its `idle_timeout`",
+        AbortReason::Stopped => "the plan says `on_failure: stop`, and an earlier call did not succeed",
+        AbortReason::Cancelled => "it was cancelled",
+        AbortReason::Deadline => "the `deadline` of the run passed",
+    }
+}
+
 /// Why an attempt is aborted, as events say it.
 pub(crate) fn abort_reason(reason: AbortReason) -> &'static str {
     match reason {

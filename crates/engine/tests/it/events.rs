@@ -170,3 +170,22 @@ async fn the_report_as_json() {
     let back: fanout::Report = serde_json::from_str(&json).unwrap_or_else(|wrong| panic!("{wrong}"));
     assert_eq!(back.calls.len(), report.calls.len());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_after_a_timeout_says_timeout() {
+    let engine = stubs::engine();
+    let plan = "
+name: slow
+calls:
+  - {id: a, tool: sleep, args: {ms: 60000}, timeout: 1s, retry: {attempts: 2, backoff: 0}}
+";
+    let run = engine.run(valid(&engine, plan));
+    let mut events = run.events();
+    let mut retries = Vec::new();
+    while let Some(event) = events.next().await {
+        if let fanout::What::CallRetried { code, message, .. } = event.what {
+            retries.push(format!("{code}: {message}"));
+        }
+    }
+    assert_eq!(retries, ["timeout: the attempt lasted longer than its `timeout`"]);
+}
