@@ -446,7 +446,6 @@ impl Core {
     }
 
     fn start(&mut self, slot: u32) {
-        self.count_passed(slot);
         let Core { calls, runs_slab, gates, .. } = self;
         let call = &mut calls[slot as usize];
         let run = runs_slab[call.run as usize].as_mut().expect("a run in its slot");
@@ -460,13 +459,18 @@ impl Core {
             x.lent = true;
             &*x.needs
         });
+        let mut waited_for = false;
         for &(limit, amount) in &call.settings.needs {
-            gates.take(limit, amount.saturating_sub(lent(lent_needs, limit)));
+            waited_for |= gates.take(limit, amount.saturating_sub(lent(lent_needs, limit)));
         }
         for &rate in &call.settings.rates {
             gates.take_rate(rate, self.now);
         }
-        if self.now > call.since {
+        let since = call.since;
+        if waited_for {
+            self.count_passed(slot, service);
+        }
+        if self.now > since {
             let cause = self.ready_cause(slot).unwrap_or(Cause::Resolve);
             self.calls[slot as usize].account(cause, self.now);
         }
@@ -474,13 +478,19 @@ impl Core {
     }
 
     /// A call is about to start: better ones that wait for a limit it takes of are passed over.
-    fn count_passed(&mut self, slot: u32) {
+    /// `service` is the virtual time its run had when it was chosen.
+    fn count_passed(&mut self, slot: u32, service: u64) {
         let call = &self.calls[slot as usize];
-        let key = ClassKey { service: self.run_at(call.run).service, rank: call.rank, run: call.run };
+        let key = ClassKey { service, rank: call.rank, run: call.run };
         let settings = call.settings.clone();
         for &(limit, _) in &settings.needs {
             let Some((noted, parked)) = self.gates.first_parked(limit) else { continue };
-            if noted >= key || self.class_key(parked).is_none_or(|current| current >= key) {
+            let Some(mut current) = self.class_key(parked).filter(|_| noted < key) else { continue };
+            if current.run == key.run {
+                // Of its own run, which has just been charged for the start.
+                current.service = service;
+            }
+            if current >= key {
                 continue;
             }
             let Some((_, first)) = self.class(parked).queue.first() else { continue };

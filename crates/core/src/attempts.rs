@@ -54,11 +54,14 @@ impl Core {
     pub(crate) fn line_moved(&mut self, slot: u32, leaver: u32) {
         let State::Ordered { block } = self.call(slot).state else { return };
         let seat = (self.call(slot).run, self.call(slot).order());
-        let clear = self.keys.blocked(&self.calls[slot as usize].held, seat).is_none();
-        let holder = self.call_ref(if clear { leaver } else { block.holder });
+        let next = self.keys.blocked(&self.calls[slot as usize].held, seat);
+        let holder = self.call_ref(if next.is_none() { leaver } else { block.holder });
         let now = self.now;
         self.calls[slot as usize].account(Cause::Key { holder, claim: block.claim }, now);
-        self.take_turn(slot);
+        match next {
+            Some(block) => self.set(slot, State::Ordered { block }),
+            None => self.turn_came(slot),
+        }
     }
 
     /// `on_failure: stop`: no earlier call is open any more.
@@ -77,6 +80,11 @@ impl Core {
             self.calls[slot as usize].flags.waited_key = true;
             return self.set(slot, State::Ordered { block });
         }
+        self.turn_came(slot);
+    }
+
+    /// No earlier call stands against its keys.
+    fn turn_came(&mut self, slot: u32) {
         let call = &mut self.calls[slot as usize];
         if std::mem::take(&mut call.flags.waited_key) && call.settings.rekey {
             self.set(slot, State::Resolving { again: true });

@@ -26,7 +26,9 @@ impl Core {
         }
         if self.planted.is(Fault::PermitLeakedInBackoff) && self.call(slot).state == State::Backoff {
             let needs = self.call(slot).settings.needs.clone();
-            needs.iter().for_each(|&(limit, amount)| self.gates.take(limit, amount));
+            for &(limit, amount) in &needs {
+                self.gates.take(limit, amount);
+            }
         }
         self.set(slot, State::Ended);
         self.placed(slot);

@@ -110,10 +110,11 @@ impl Gates {
         self.limits.get(&id).into_iter().flat_map(|limit| &limit.parked.0).map(|x| x.2).collect()
     }
 
-    pub(crate) fn take(&mut self, id: LimitId, amount: u64) {
-        if let Some(limit) = self.limits.get_mut(&id) {
-            limit.used += amount;
-        }
+    /// Takes an amount; gives whether some class waits for the limit.
+    pub(crate) fn take(&mut self, id: LimitId, amount: u64) -> bool {
+        let Some(limit) = self.limits.get_mut(&id) else { return false };
+        limit.used += amount;
+        !limit.parked.0.is_empty()
     }
 
     pub(crate) fn give_back(&mut self, id: LimitId, amount: u64) {
