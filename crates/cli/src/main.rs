@@ -134,7 +134,8 @@ fn plan(args: &PlanArgs, color: When) -> Result<ExitCode, Refused> {
         say_problems(&plan.warnings, &texts, Paint::choose(color, text::stderr_is_terminal()));
     }
     let schedule = engine.schedule(&plan);
-    let columns = if terminal { text::terminal_size().1 } else { 120 };
+    // On a pipe nothing is cut that a person could still want to search for.
+    let columns = if terminal { text::terminal_size().1 } else { 4_096 };
     text::print(&match args.format {
         Format::Text => plan_view::table(&schedule, columns, Paint::choose(color, terminal)),
         Format::Dot => plan_view::dot(&schedule),
