@@ -57,8 +57,6 @@ pub(crate) struct Admission {
     candidates: BTreeSet<(ClassKey, u32)>,
     /// All starts so far.
     starts: u64,
-    /// Ready calls of all runs.
-    ready: u64,
     /// The virtual time of the last start.
     service: u64,
     /// Calls that became ready since the last decision: (slot, `readied`).
@@ -156,7 +154,6 @@ impl Core {
             r.service = r.service.max(service);
         }
         r.ready += 1;
-        self.admission.ready += 1;
         self.admission.fresh.push((slot, readied));
         self.class_mut(class).queue.insert((rank, slot));
         self.place_class(class);
@@ -167,7 +164,6 @@ impl Core {
         let call = self.call(slot);
         let (run, class, rank) = (call.run, call.class, call.rank);
         self.run_at_mut(run).ready -= 1;
-        self.admission.ready -= 1;
         self.unkeep(kept);
         self.leave_queue(class, rank, slot);
         self.place_class(class);

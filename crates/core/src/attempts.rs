@@ -106,7 +106,7 @@ impl Core {
     /// Admission let the call through.
     pub(crate) fn begin_attempt(&mut self, slot: u32) {
         self.set(slot, State::Running);
-        let hold = self.runs.len() > 1;
+        let hold = self.shared;
         let now = self.now;
         let call = &mut self.calls[slot as usize];
         call.attempt += 1;

@@ -35,6 +35,8 @@ pub struct Core {
     pub(crate) gates: Gates,
     pub(crate) admission: Admission,
     pub(crate) timers: Timers,
+    /// There was more than one run since there was none: attempts hold their keys against other runs.
+    pub(crate) shared: bool,
     /// Calls of all runs that have not ended.
     pub(crate) open_calls: u64,
     /// Attempts whose timer is not set yet: most end before anybody sleeps.
@@ -77,6 +79,7 @@ impl Core {
             gates: Gates::new(planted),
             admission: Admission::default(),
             timers: Timers::default(),
+            shared: false,
             open_calls: 0,
             unarmed: Vec::new(),
             unarmed_due: NEVER,

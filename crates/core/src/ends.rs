@@ -215,6 +215,7 @@ impl Core {
         }
         let run = self.runs_slab[slot as usize].take().expect("it was there");
         self.runs.remove(&run.id);
+        self.shared &= !self.runs.is_empty();
         self.runs_free.push(slot);
         if let Some(deadline) = run.deadline {
             self.timers.unset_rare(deadline, TimerId::Run(slot));

@@ -54,7 +54,8 @@ impl Core {
             }
         };
         self.runs.insert(spec.run, slot);
-        if self.runs.len() == 2 {
+        if self.runs.len() > 1 && !self.shared {
+            self.shared = true;
             self.hold_all();
         }
         if let Some(deadline) = spec.deadline {
@@ -79,7 +80,8 @@ impl Core {
         }
     }
 
-    /// From one run to several: what runs now holds its keys against the others from now on.
+    /// From one run to several: what runs now holds its keys against the others from now on. This looks at every
+    /// call, so it is done once: `shared` stays until no run is left.
     fn hold_all(&mut self) {
         let slots = u32::try_from(self.calls.len()).unwrap_or(NONE);
         for slot in 0..slots {

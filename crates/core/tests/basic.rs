@@ -91,7 +91,7 @@ fn inputs_limits_and_keys_gate_starts() {
 }
 
 #[test]
-fn a_large_run_gives_its_memory_back_and_its_slots_are_forgotten() {
+fn notes_about_the_slots_of_a_large_run_go_with_them() {
     let mut core = Core::new();
     core.handle(Time(0), Event::LimitSet { limit: LimitId(0), capacity: 8 });
     let s = settings(&[(LimitId(0), 1)]);
