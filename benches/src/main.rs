@@ -5,7 +5,9 @@ mod bench {
     //! The rows, by what they measure.
     pub(crate) mod allocator;
     pub(crate) mod core_alone;
+    pub(crate) mod durable;
     pub(crate) mod engine_cost;
+    pub(crate) mod http;
     pub(crate) mod makespan;
     pub(crate) mod memory;
     pub(crate) mod process;
@@ -30,7 +32,7 @@ struct Args {
     /// Print the table as JSON.
     #[arg(long)]
     json: bool,
-    /// Only the groups whose name holds this: core, noop, chain, one-call, memory, process, makespan, shapes, or
+    /// Only the groups whose name holds this: core, noop, chain, one-call, memory, process, http, durable, makespan, shapes, or
     /// the name of one shape.
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
@@ -85,6 +87,12 @@ fn measure(args: &Args) -> Result<bool> {
     }
     if wanted("process") {
         show(bench::process::rows(size)?);
+    }
+    if wanted("http") {
+        show(bench::http::rows(size)?);
+    }
+    if wanted("durable") {
+        show(bench::durable::rows(size)?);
     }
     if wanted("makespan") {
         show(bench::makespan::rows(&args.data)?);

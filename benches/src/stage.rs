@@ -81,6 +81,8 @@ pub fn spec(name: &str, args_schema: Value, effects: Option<EffectsSpec>) -> Too
         effects,
         base_dir: None,
         cwd: None,
+        version: None,
+        facts: Vec::new(),
         kind: ToolKind::Native,
         running_max: None,
         rate: None,

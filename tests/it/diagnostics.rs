@@ -12,7 +12,7 @@ calls:
   - {id: b, tool: read, args: {path: '${nobody}'}}
   - {id: c, tool: read, args: {path: '${d}'}}
   - {id: d, tool: read, args: {path: '${c}'}}
-  - {id: e, tool: read, args: {path: x}, approval: always}
+  - {id: e, tool: read, args: {path: x}, approval: sometimes}
   - {id: f, tool: read, args: {path: x}, when: '1 +'}
 ";
 
@@ -33,7 +33,7 @@ fn all_problems_at_once_with_their_places() {
     has(6, "bad_args");
     has(7, "duplicate_id");
     has(7, "unknown_reference");
-    has(10, "not_yet_supported");
+    has(10, "bad_value");
     has(11, "bad_expression");
     assert!(seen.iter().any(|(_, code)| code == "cycle"), "{seen:?}");
     for problem in problems.as_array().unwrap() {

@@ -79,7 +79,7 @@ fn the_report_is_as_its_schema_says() {
 #[test]
 fn the_examples_are_as_the_schemas_say() {
     let (plan, toolbox) = (schema("plan"), schema("toolbox"));
-    for example in ["repo-report", "lisbon", "lost-update"] {
+    for example in ["repo-report", "lisbon", "lost-update", "orders", "pets"] {
         let folder = root().join("examples").join(example);
         let text = std::fs::read_to_string(folder.join("plan.yaml")).unwrap();
         fits(&plan, &serde_saphyr::from_str::<Value>(&text).unwrap());

@@ -113,6 +113,7 @@ impl Folder {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(fanout());
         command.args(args).current_dir(self.dir.path()).env("NO_COLOR", "1").env_remove("FANOUT_ENGINE");
+        command.env_remove("FANOUT_STATE");
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

@@ -242,13 +242,62 @@ fn examples() -> Result<Count> {
     for name in entries("examples", None)? {
         let plan = format!("examples/{name}/plan.yaml");
         println!("\n$ fanout run {plan}");
-        tell(&name, one(cargo().args(["run", "--quiet", "--bin", "fanout", "--", "run", &plan])));
+        let mut run = cargo();
+        run.args(["run", "--quiet", "--bin", "fanout", "--", "run", &plan]);
+        let server = SERVERS.iter().find(|(example, ..)| *example == name);
+        tell(
+            &name,
+            match server.map(|(example, program, token)| Server::start(example, program, token)) {
+                None => one(&mut run),
+                // It is ended when the example is over.
+                Some(Ok(server)) => one(run.env(server.token, SERVER_TOKEN)),
+                Some(Err(error)) => Err(error),
+            },
+        );
     }
     for name in entries("crates/engine/examples", Some(".rs")).unwrap_or_default() {
         println!("\n$ cargo run -p fanout --example {name}");
         tell(&name, one(cargo().args(["run", "--quiet", "--package", "fanout", "--example", &name])));
     }
     Ok(count)
+}
+
+/// Examples whose tools are requests: their server, and the variable that names its token.
+const SERVERS: [(&str, &str, &str); 2] = [("orders", "shop.py", "SHOP_TOKEN"), ("pets", "pets.py", "PETS_TOKEN")];
+
+/// What the servers of the examples take for a token.
+const SERVER_TOKEN: &str = "any";
+
+/// The server of an example, ended with this value.
+struct Server {
+    process: std::process::Child,
+    token: &'static str,
+}
+
+impl Server {
+    /// Starts it and waits until it listens, which it tells by a line.
+    fn start(example: &str, program: &str, token: &'static str) -> Result<Server> {
+        let mut process = Command::new("python3")
+            .arg(root().join("examples").join(example).join(program))
+            .env(token, SERVER_TOKEN)
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("python3 is not there")?;
+        let told = process.stdout.take().context("its output was piped")?;
+        let server = Server { process, token };
+        let mut line = String::new();
+        BufReader::new(told).read_line(&mut line)?;
+        anyhow::ensure!(!line.is_empty(), "{program} ended instead of listening");
+        Ok(server)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // One that is gone is as good.
+        let _gone = self.process.kill();
+        let _gone = self.process.wait();
+    }
 }
 
 /// The names in a folder, sorted; only those with this ending, which is cut off.

@@ -100,6 +100,7 @@ fn calls(count: usize) -> Vec<CallSpec> {
         rekey: false,
         needs: [(LimitId(0), 1)].into(),
         rates: [].into(),
+        reuse: None,
     });
     let names: Vec<(String, String)> =
         (0..(count as u64 / 10).max(1)).map(|at| (format!("dir{}", at % 100), format!("file{at}"))).collect();
@@ -142,6 +143,7 @@ fn drive(calls: Vec<CallSpec>) -> Driven {
             seed: 7,
             limits: Vec::new(),
             parent: None,
+            recovering: false,
             calls,
         })),
     );
@@ -152,7 +154,10 @@ fn drive(calls: Vec<CallSpec>) -> Driven {
             match action {
                 Action::Resolve { call, .. } => {
                     events += 1;
-                    core.handle(now, Event::Resolved { call, resolution: Resolution::Run { claims: None } });
+                    core.handle(
+                        now,
+                        Event::Resolved { call, resolution: Resolution::Run { claims: None, same: None } },
+                    );
                 }
                 Action::Start { attempt, .. } => running.push_back(attempt),
                 Action::Ended(_) => ended += 1,

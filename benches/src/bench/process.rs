@@ -4,7 +4,7 @@
 use super::runner::{Best, inside};
 use super::table::{Budget, Row, Size};
 use anyhow::{Context, Result};
-use fanout::tools::process::{self, ProcessOptions, Processes};
+use fanout::tools::{Opener, ProcessOptions};
 use fanout::{Call, Engine, Plan};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -22,11 +22,13 @@ fn row(size: Size, at_once: usize) -> Result<Row> {
     let calls = size.of(1_000);
     let (ours, peer) = inside(async move {
         let spill = std::env::temp_dir().join("fanout-bench-spill");
-        let processes = Processes::new(ProcessOptions::new(spill));
+        let opener = Opener::new(ProcessOptions::new(spill));
         let read = fanout::plan::read_toolbox("bench.toml", TOOLS.as_bytes())
             .map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
-        let toolboxes = read.into_iter().map(|one| process::toolbox(one.spec, one.processes, &processes));
-        let builder = toolboxes.fold(Engine::builder(), |builder, toolbox| builder.toolbox(toolbox));
+        let mut builder = Engine::builder();
+        for declared in read {
+            builder = builder.toolbox(opener.open(declared).await.map_err(|problems| anyhow::anyhow!("{problems:?}"))?);
+        }
         let engine = builder.build().map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
         let (mut ours, mut peer) = (Best::new(), Best::new());
         for _ in 0..size.rounds(5) {

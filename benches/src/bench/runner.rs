@@ -85,6 +85,11 @@ impl Best {
         self.0 = self.0.min(begun.elapsed());
     }
 
+    /// One more measurement, of this length.
+    pub(crate) fn ended_after(&mut self, took: Duration) {
+        self.0 = self.0.min(took);
+    }
+
     /// Microseconds per call.
     pub(crate) fn per_call_us(self, calls: usize) -> f64 {
         self.0.as_secs_f64() * 1e6 / calls.max(1) as f64

@@ -9,6 +9,7 @@ mod llm_plans;
 mod llm_reading;
 mod nestful;
 mod nestful_reading;
+mod openapi;
 mod outcome;
 mod psplib;
 mod workflows;
@@ -45,7 +46,7 @@ struct Args {
 type Judge = fn(&Path) -> Result<Vec<Row>>;
 
 /// The sets by the names of their folders, in the order of the table.
-const SETS: [(&str, Judge); 7] = [
+const SETS: [(&str, Judge); 8] = [
     ("nestful", nestful::judge),
     ("bfcl_parallel", bfcl::judge),
     ("llm_plans", llm_plans::judge),
@@ -53,6 +54,7 @@ const SETS: [(&str, Judge); 7] = [
     ("workflows", workflows::judge),
     ("psplib_j30", psplib::judge),
     ("agent_calls", agent_calls::judge),
+    ("openapi", openapi::judge),
 ];
 
 fn main() -> ExitCode {

@@ -98,7 +98,7 @@ fn outcome_line(report: &Report, paint: Paint) -> String {
 }
 
 /// `31 succeeded, 1 skipped`; a `foreach` call counts with its elements, not beside them.
-fn counts(report: &Report) -> String {
+pub(crate) fn counts(report: &Report) -> String {
     let mut by_outcome: BTreeMap<u8, (usize, &str)> = BTreeMap::new();
     for (index, call) in report.calls.iter().enumerate() {
         let prefix = format!("{}[", call.id);
@@ -118,7 +118,11 @@ fn counts(report: &Report) -> String {
     }
     match by_outcome.is_empty() {
         true => "no calls".to_string(),
-        false => by_outcome.values().map(|(n, word)| format!("{n} {word}")).collect::<Vec<_>>().join(", "),
+        false => {
+            let reused = report.calls.iter().filter(|call| call.reused).count();
+            let outcomes = by_outcome.values().map(|(n, word)| format!("{n} {word}")).collect::<Vec<_>>().join(", ");
+            if reused == 0 { outcomes } else { format!("{outcomes} ({reused} handed on)") }
+        }
     }
 }
 
@@ -184,6 +188,7 @@ pub(crate) fn cause_word(cause: &str) -> &str {
         "reserved" => "behind reservations",
         "doubt" => "for answers to doubts",
         "pause" => "paused",
+        "approval" => "for approval",
         "resolve" => "to be resolved",
         "elements" => "for elements",
         other => other,

@@ -3,6 +3,7 @@
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use fanout::DoubtAnswer;
 use std::path::PathBuf;
 
 const STYLES: Styles = Styles::styled()
@@ -33,7 +34,8 @@ Exit codes:
     2      wrong usage: nothing was started
     3      the plan or a toolbox file is not valid: nothing was started
     4      cancelled: by the first Ctrl-C, or the deadline passed
-    5      succeeded, but the output, report or events could not be written
+    5      succeeded, but the output, report, events or a picture could not be written
+    6      a durable run is there and was not gone on with: it runs elsewhere, was interrupted or has changed
     128+n  ended by signal n: 130 by the second Ctrl-C, 143 by TERM, 129 by HUP
 
 Every error has a code in brackets, such as [unknown_tool]: `fanout explain unknown_tool` says more.";
@@ -69,6 +71,18 @@ pub(crate) enum Command {
     Plan(PlanArgs),
     /// Run a plan and print its output.
     Run(RunArgs),
+    /// Go on with a durable run whose process died, where it was; nothing is done twice.
+    Resume(ResumeArgs),
+    /// List durable runs: how far each is, and what it waits for; `prune` removes old ones.
+    Runs(RunsArgs),
+    /// Tell how a durable run ended, or how far it is.
+    Report(ReportArgs),
+    /// Let a call run that waits to be approved, in a run of another process.
+    Approve(ApproveArgs),
+    /// Refuse a call that waits to be approved, in a run of another process.
+    Deny(DenyArgs),
+    /// Draw a run that has ended, from its report.
+    Timeline(TimelineArgs),
     /// List the tools, or show one with its arguments, effects and limits.
     Tools(ToolsArgs),
     /// Call one tool and print its result.
@@ -150,6 +164,30 @@ pub(crate) enum Format {
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) source: Source,
+    #[command(flatten)]
+    pub(crate) outputs: Outputs,
+    /// Cancel what has not ended after this time, such as `90s`, `10m`, `1h`. Instead of the plan's own deadline.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) deadline: Option<String>,
+    /// Where chance is used (the jitter of retries), begin here: the same seed, the same delays.
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Hand on no results: what `cache` says of tools and calls counts for nothing.
+    #[arg(long)]
+    pub(crate) no_cache: bool,
+    /// Record the run as it goes: when this process dies, `fanout resume` goes on with it and does nothing twice.
+    #[arg(long)]
+    pub(crate) durable: bool,
+    /// Start a durable run once under this name: the same again gives the run there is, its output if it has ended.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Option<String>,
+    #[command(flatten)]
+    pub(crate) state: StateDir,
+}
+
+/// Where a run writes to, and how much it says.
+#[derive(Args, Clone)]
+pub(crate) struct Outputs {
     /// Write events as JSON lines while they happen; `-` is standard output, which then holds nothing else.
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-", require_equals = true)]
     pub(crate) events: Option<PathBuf>,
@@ -157,18 +195,135 @@ pub(crate) struct RunArgs {
     /// output, which then holds nothing else.
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub(crate) report: Option<PathBuf>,
-    /// Cancel what has not ended after this time, such as `90s`, `10m`, `1h`. Instead of the plan's own deadline.
-    #[arg(long, value_name = "TIME")]
-    pub(crate) deadline: Option<String>,
-    /// Where chance is used (the jitter of retries), begin here: the same seed, the same delays.
-    #[arg(long, value_name = "N")]
-    pub(crate) seed: Option<u64>,
+    /// Draw the run when it has ended, as FILE.svg or FILE.html: a row per call, what ran when and what waited for what.
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath, value_parser = timeline_file)]
+    pub(crate) timeline: Option<PathBuf>,
+    /// Write the run in Chrome's trace event format when it has ended; ui.perfetto.dev opens it.
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub(crate) trace: Option<PathBuf>,
     /// Show only failures and the last two lines.
     #[arg(long)]
     pub(crate) no_progress: bool,
     /// Print an output that is a string as it is, without quotes.
     #[arg(long, short)]
     pub(crate) raw: bool,
+}
+
+/// Where durable runs are recorded.
+#[derive(Args, Clone)]
+pub(crate) struct StateDir {
+    /// Where durable runs are recorded. Default: `fanout` in $XDG_STATE_HOME, or ~/.local/state/fanout.
+    #[arg(long = "state", env = "FANOUT_STATE", value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+/// Which durable run.
+#[derive(Args)]
+pub(crate) struct RunName {
+    /// The run: its id, the beginning of it, or `last` for the one begun last.
+    #[arg(value_name = "RUN")]
+    pub(crate) run: String,
+    #[command(flatten)]
+    pub(crate) state: StateDir,
+}
+
+#[derive(Args)]
+pub(crate) struct ResumeArgs {
+    #[command(flatten)]
+    pub(crate) name: RunName,
+    /// What became of a call that ran when the process died: `rerun` it, count it as `failed`, or
+    /// `succeeded:RESULT` with a result as JSON. May be repeated.
+    #[arg(long, value_name = "CALL=ANSWER", value_parser = doubt_answer)]
+    pub(crate) in_doubt: Vec<(String, DoubtAnswer)>,
+    /// Go on with the recorded plan although the plan file or tools have changed since.
+    #[arg(long)]
+    pub(crate) changed: bool,
+    #[command(flatten)]
+    pub(crate) outputs: Outputs,
+}
+
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct RunsArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<RunsCommand>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) state: StateDir,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum RunsCommand {
+    /// Remove runs that have ended; those that have not always stay.
+    Prune(PruneArgs),
+}
+
+#[derive(Args)]
+#[group(id = "which", required = true, multiple = true, args = ["keep", "older_than", "max_size"])]
+pub(crate) struct PruneArgs {
+    /// Keep this many of the newest.
+    #[arg(long, value_name = "N")]
+    pub(crate) keep: Option<usize>,
+    /// Remove those that ended longer ago than this, such as `30d`.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) older_than: Option<std::time::Duration>,
+    /// Remove the oldest until all take no more than this, such as `1GB`.
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) max_size: Option<u64>,
+    /// Only say what would go.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) state: StateDir,
+}
+
+#[derive(Args)]
+pub(crate) struct ReportArgs {
+    #[command(flatten)]
+    pub(crate) name: RunName,
+    /// Print the report as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Write the report as JSON to a file.
+    #[arg(long, short, value_name = "FILE", value_hint = clap::ValueHint::FilePath, conflicts_with = "json")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct ApproveArgs {
+    #[command(flatten)]
+    pub(crate) name: RunName,
+    /// The call, as `fanout runs` names it: `hold`, or `fares[3]` for an element.
+    #[arg(value_name = "CALL")]
+    pub(crate) call: String,
+    /// Other arguments for it, a JSON object. They are checked as those of the plan, and may touch nothing else.
+    #[arg(long, value_name = "JSON")]
+    pub(crate) args: Option<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct DenyArgs {
+    #[command(flatten)]
+    pub(crate) name: RunName,
+    /// The call, as `fanout runs` names it.
+    #[arg(value_name = "CALL")]
+    pub(crate) call: String,
+    /// Why, for the report.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct TimelineArgs {
+    /// What `fanout run --report` wrote; `-` reads standard input.
+    #[arg(value_name = "REPORT", value_hint = clap::ValueHint::FilePath)]
+    pub(crate) report: PathBuf,
+    /// Where to: FILE.svg and FILE.html are pictures, FILE.json is a trace for ui.perfetto.dev; `-` is SVG on standard
+    /// output.
+    #[arg(long, short, value_name = "FILE", value_hint = clap::ValueHint::FilePath, default_value = "-")]
+    pub(crate) output: PathBuf,
 }
 
 #[derive(Args)]
@@ -245,11 +400,40 @@ pub(crate) struct GuardArgs {
     pub(crate) args: Vec<std::ffi::OsString>,
 }
 
+fn timeline_file(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    crate::timeline::Format::of(&path).map(|_| path).ok_or_else(|| "write FILE.svg or FILE.html".to_string())
+}
+
 fn name_and_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_string(), value.to_string())),
         _ => Err("write NAME=VALUE".to_string()),
     }
+}
+
+/// `CALL=rerun`, `CALL=failed` or `CALL=succeeded:RESULT`.
+fn doubt_answer(text: &str) -> Result<(String, DoubtAnswer), String> {
+    let (call, answer) = name_and_value(text).map_err(|_| "write CALL=rerun, CALL=failed or CALL=succeeded:RESULT")?;
+    let answer = match answer.as_str() {
+        "rerun" => DoubtAnswer::Rerun,
+        "failed" => DoubtAnswer::Fail,
+        "succeeded" => DoubtAnswer::Succeeded(serde_json::Value::Null),
+        other => match other.strip_prefix("succeeded:").map(serde_json::from_str) {
+            Some(Ok(value)) => DoubtAnswer::Succeeded(value),
+            Some(Err(error)) => return Err(format!("its result is not JSON: {error}")),
+            None => return Err(format!("`{other}` is none of rerun, failed, succeeded:RESULT")),
+        },
+    };
+    Ok((call, answer))
+}
+
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    fanout::plan::read_duration(text).ok_or_else(|| "write a time such as 30d, 12h or 90m".to_owned())
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    fanout::plan::read_size(text).ok_or_else(|| "write a size such as 1GB or 500MiB".to_owned())
 }
 
 fn name_and_amount(text: &str) -> Result<(String, u64), String> {

@@ -1,17 +1,25 @@
 //! Follows a run to its end: says what happens, draws the live view, turns signals into cancellation.
 //! It does not know what the plan was or where its output goes.
 
+use crate::ask::{Answer, Asker};
+use crate::elsewhere::Elsewhere;
 use crate::live::{Live, still_run};
 use crate::text::{self, Paint, ms, say};
 use fanout::{Cancel, DoubtAnswer, EventStream, Outcome, Report, RunEvent, RunHandle, What};
 use std::collections::HashSet;
 use std::io::Write;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// How often the live view is drawn.
 const FRAME: Duration = Duration::from_millis(100);
+/// How often answers are looked for that others left, while a question is open.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long running calls of a durable run may take to end when the process is told to go. Service managers kill after
+/// ten seconds or more.
+const LEAVE_MAX: Duration = Duration::from_secs(5);
 
 /// How much is said while a run goes on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,14 +40,22 @@ pub(crate) struct Followed {
 }
 
 /// The signals that end a run early.
-struct Signals {
+pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
 }
 
 impl Signals {
-    fn listen() -> std::io::Result<Signals> {
+    /// Takes them from now on: before a run starts, so that none finds the default handler.
+    ///
+    /// # Errors
+    /// When they cannot be listened to.
+    pub(crate) fn listen() -> Result<Signals, String> {
+        Signals::try_listen().map_err(|error| format!("cannot listen to signals: {error}"))
+    }
+
+    fn try_listen() -> std::io::Result<Signals> {
         Ok(Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
@@ -57,25 +73,40 @@ impl Signals {
     }
 }
 
-/// Follows a run to its end. `forgiven` are the calls that have a value to go on with when they fail. Signals are taken before the run starts, so that none finds the default handler.
-///
-/// # Errors
-/// When signals cannot be listened to.
-pub(crate) async fn follow(
-    start: impl FnOnce() -> RunHandle,
-    progress: Progress,
-    paint: Paint,
-    forgiven: HashSet<Arc<str>>,
-    events_to: Option<Box<dyn Write + Send>>,
-) -> std::io::Result<Followed> {
-    let mut signals = Signals::listen()?;
-    let run = start();
+/// How a run is followed.
+pub(crate) struct Following {
+    pub(crate) progress: Progress,
+    pub(crate) paint: Paint,
+    /// The calls that have a value to go on with when they fail.
+    pub(crate) forgiven: HashSet<Arc<str>>,
+    pub(crate) events_to: Option<Box<dyn Write + Send>>,
+    pub(crate) asker: Option<Asker>,
+    /// Where it is recorded, if it is.
+    pub(crate) state: Option<PathBuf>,
+}
+
+/// Follows a run to its end.
+pub(crate) async fn follow(mut signals: Signals, run: RunHandle, how: Following) -> Followed {
+    let Following { progress, paint, forgiven, events_to, asker, state } = how;
     let writer = events_to.map(|to| tokio::spawn(write_events(run.events(), to)));
     let live = (progress == Progress::Live).then(|| Live::new(paint));
-    let mut follower = Follower { run: run.clone(), progress, paint, forgiven, live, interrupts: 0, killed_by: None };
+    let elsewhere = state.map(|state| Elsewhere::new(state, &run));
+    let mut follower = Follower {
+        run: run.clone(),
+        progress,
+        paint,
+        forgiven,
+        live,
+        asker,
+        elsewhere,
+        interrupts: 0,
+        killed_by: None,
+    };
     let mut events = run.events();
     let mut frames = tokio::time::interval_at(tokio::time::Instant::now() + FRAME, FRAME);
     frames.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    let mut looks = tokio::time::interval(LOOK);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             event = events.next() => match event {
@@ -83,7 +114,9 @@ pub(crate) async fn follow(
                 None => break,
             },
             number = signals.next() => follower.signal(number).await,
+            line = typed(&mut follower.asker) => follower.answer(line).await,
             _ = frames.tick(), if follower.live.is_some() => follower.draw().await,
+            _ = looks.tick(), if follower.is_asking_elsewhere() => follower.look().await,
         }
     }
     if let Some(live) = &mut follower.live {
@@ -94,7 +127,7 @@ pub(crate) async fn follow(
         // The stream has ended, so this ends when the last line is written.
         let _ = writer.await;
     }
-    Ok(Followed { report, killed_by: follower.killed_by })
+    Followed { report, killed_by: follower.killed_by }
 }
 
 struct Follower {
@@ -104,15 +137,20 @@ struct Follower {
     /// The calls whose failure the plan expects: it has a value to go on with.
     forgiven: HashSet<Arc<str>>,
     live: Option<Live>,
+    /// Who can be asked.
+    asker: Option<Asker>,
+    /// Where answers are left by others.
+    elsewhere: Option<Elsewhere>,
     interrupts: u32,
     killed_by: Option<u8>,
 }
 
 impl Follower {
     fn tell(&mut self, event: &RunEvent) {
-        if let What::CallDoubted { call, .. } = &event.what {
-            // Nobody can be asked here.
-            self.run.settle(call, DoubtAnswer::Fail);
+        let question = self.question(&event.what);
+        if !question.is_empty() {
+            let erased = self.live.as_mut().map(Live::erase).unwrap_or_default();
+            return say(&format!("{erased}{question}"));
         }
         let text = match self.progress {
             Progress::Lines => log_line(event, &self.forgiven, self.paint),
@@ -122,8 +160,91 @@ impl Follower {
         self.say(&text);
     }
 
+    /// What is to be asked, or is no longer to be asked, because of an event.
+    fn question(&mut self, what: &What) -> String {
+        let elsewhere = self.elsewhere.as_mut().map(|elsewhere| elsewhere.hear(what, self.paint)).unwrap_or_default();
+        match (&mut self.asker, what) {
+            (Some(asker), What::ApprovalAsked { call, tool, args, destructive, .. }) => {
+                asker.approval(call, tool, args, *destructive)
+            }
+            (Some(asker), What::CallDoubted { call, attempt }) => asker.doubt(call, *attempt),
+            (Some(asker), What::CallEnded { call, .. } | What::ApprovalGiven { call, .. }) => {
+                let said = asker.forget(call);
+                if !said.is_empty() {
+                    say(&said);
+                }
+                String::new()
+            }
+            (None, What::CallDoubted { call, .. }) if self.elsewhere.is_none() => {
+                // Nobody can be asked here.
+                self.run.settle(call, DoubtAnswer::Fail);
+                String::new()
+            }
+            (None, _) => elsewhere,
+            _ => String::new(),
+        }
+    }
+
+    fn is_asking_elsewhere(&self) -> bool {
+        self.elsewhere.as_ref().is_some_and(Elsewhere::is_asking)
+    }
+
+    /// Takes the answers that others left.
+    async fn look(&mut self) {
+        let Some(elsewhere) = &mut self.elsewhere else { return };
+        for refused in elsewhere.look(&self.run).await {
+            self.say(&self.paint.red(&refused));
+        }
+    }
+
+    /// The process is told to go: what runs may end for a while, and somebody goes on with the run later. Comes back
+    /// only when the run has ended meanwhile.
+    async fn leave(&mut self, number: u8) {
+        let note =
+            format!("the run stays: nothing new starts here, what runs has {} to end", text::duration(LEAVE_MAX));
+        self.say(&self.paint.yellow(&note));
+        let until = tokio::time::Instant::now() + LEAVE_MAX;
+        self.run.leave().await;
+        loop {
+            let Some(snapshot) = self.run.snapshot().await else { return };
+            if snapshot.counts.running == 0 || tokio::time::Instant::now() >= until {
+                break;
+            }
+            tokio::time::sleep(FRAME / 4).await;
+        }
+        self.run.leave().await;
+        if let Some(live) = &mut self.live {
+            say(&live.erase());
+        }
+        say(&format!("`fanout resume {}` goes on with it\n", self.run.id()));
+        // What still runs is ended by the guard.
+        std::process::exit(128 + i32::from(number));
+    }
+
+    async fn answer(&mut self, line: Option<String>) {
+        let Some(asker) = &mut self.asker else { return };
+        let (answer, mut said) = asker.answered(line);
+        let refused = match answer {
+            None => return say(&said),
+            Some(Answer::Approval(call, answer)) => self.run.approve(&call, answer).await.err(),
+            Some(Answer::Doubt(call, answer)) => {
+                self.run.settle(&call, answer);
+                None
+            }
+        };
+        said += &match refused {
+            // What ended meanwhile needs no answer; its end is told as an event.
+            Some(error) if error.code != "not_asked" => asker.again(&error.message),
+            _ => asker.next(),
+        };
+        say(&said);
+    }
+
     /// Says a line for good.
     fn say(&mut self, text: &str) {
+        if let Some(asker) = self.asker.as_ref().filter(|asker| asker.is_asking()) {
+            return say(&format!("\r\x1b[K{text}\n{}", asker.prompt()));
+        }
         match &mut self.live {
             Some(live) => say(&live.above(&format!("{text}\n"))),
             None => say(&format!("{text}\n")),
@@ -131,6 +252,9 @@ impl Follower {
     }
 
     async fn draw(&mut self) {
+        if self.asker.as_ref().is_some_and(Asker::is_asking) {
+            return;
+        }
         let Some(snapshot) = self.run.snapshot().await else { return };
         let (rows, columns) = text::terminal_size();
         if let Some(live) = &mut self.live {
@@ -139,6 +263,9 @@ impl Follower {
     }
 
     async fn signal(&mut self, number: u8) {
+        if number != 2 && self.elsewhere.is_some() && self.interrupts == 0 {
+            return self.leave(number).await;
+        }
         if number == 2 {
             self.interrupts += 1;
         }
@@ -164,6 +291,14 @@ impl Follower {
             Some(live) => live.note(&note),
             None => self.say(&self.paint.yellow(&note)),
         }
+    }
+}
+
+/// The next typed line; never where nobody is asked.
+async fn typed(asker: &mut Option<Asker>) -> Option<String> {
+    match asker {
+        Some(asker) => asker.typed().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -240,8 +375,15 @@ fn log_line(event: &RunEvent, forgiven: &HashSet<Arc<str>>, paint: Paint) -> Opt
             let why = message.as_deref().map(|m| format!(": {}", text::line(m))).unwrap_or_default();
             (outcome_word(*outcome), format!("{}{why}", text::line(call)))
         }
+        What::ApprovalAsked { call, tool, .. } => ("ask", format!("{} ({})", text::line(call), text::line(tool))),
+        What::ApprovalGiven { call, edited } => {
+            ("approved", format!("{}{}", text::line(call), if *edited { ", with other arguments" } else { "" }))
+        }
         What::RunCancelling { force } => {
             ("cancel", if *force { "ending what runs".into() } else { "nothing new starts".into() })
+        }
+        What::RunRecovered { ended, lost } => {
+            ("resume", format!("{} had ended, {lost} ran when the process died", text::count(*ended, "call")))
         }
         What::RunPaused => ("pause", String::new()),
         What::RunResumed => ("resume", String::new()),
@@ -251,7 +393,7 @@ fn log_line(event: &RunEvent, forgiven: &HashSet<Arc<str>>, paint: Paint) -> Opt
     Some(format!("{at}  {word:<9} {rest}"))
 }
 
-fn outcome_word(outcome: Outcome) -> &'static str {
+pub(crate) fn outcome_word(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Succeeded => "succeeded",
         Outcome::Failed => "failed",

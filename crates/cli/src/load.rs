@@ -3,9 +3,11 @@
 
 use crate::args::{Limits, Source, ToolFiles};
 use crate::diagnostics::Texts;
-use fanout::plan::{ProcessToolbox, READ_BYTES_MAX, read_toolbox};
-use fanout::tools::{GuardCommand, ProcessOptions, Processes, process};
-use fanout::{Catalog, CatalogTool, Diagnostic, Engine, Plan, ValidPlan};
+use crate::durable;
+use fanout::plan::{DeclaredToolbox, READ_BYTES_MAX, read_toolbox};
+use fanout::tools::{GuardCommand, Opener, ProcessOptions};
+use fanout::{Catalog, CatalogTool, Diagnostic, Durable, Engine, Plan, ValidPlan};
+use futures_util::future::join_all;
 use serde_json::{Map, Value};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -20,6 +22,18 @@ pub(crate) enum Refused {
     Usage(String),
     /// What was read is not valid.
     Invalid(Vec<Diagnostic>, Texts),
+    /// A durable run is there, and is not gone on with.
+    There(String),
+}
+
+impl From<fanout::state::StoreError> for Refused {
+    fn from(error: fanout::state::StoreError) -> Refused {
+        let why = format!("{} [{}]", error.message, error.code);
+        match error.code {
+            "run_locked" | "run_changed" => Refused::There(why),
+            _ => Refused::Usage(why),
+        }
+    }
 }
 
 impl From<String> for Refused {
@@ -42,45 +56,75 @@ pub(crate) struct Changes {
     pub(crate) seed: Option<u64>,
 }
 
+/// All that a run is made from, as the command line names it. A durable run records it, to be loaded again.
+pub(crate) struct Given {
+    /// The plan's file as it was named, or [`STDIN`].
+    pub(crate) name: String,
+    pub(crate) text: Vec<u8>,
+    pub(crate) tools: Vec<PathBuf>,
+    pub(crate) inputs: Vec<(String, String)>,
+    pub(crate) limits: Limits,
+    pub(crate) changes: Changes,
+}
+
 /// Reads a plan with its tools and checks everything. Called inside the Tokio runtime that will run it.
-pub(crate) fn load(source: &Source, changes: &Changes) -> Result<Loaded, Refused> {
-    let mut texts = Texts::default();
-    let (name, bytes) = read(&source.plan)?;
-    texts.keep(&name, &bytes);
-    let mut plan = match Plan::read(&name, &bytes) {
-        Ok(plan) => plan,
-        Err(problems) => return Err(Refused::Invalid(problems, texts)),
-    };
-    drop(bytes);
-    if plan.name.is_empty() {
-        // What is said of the run needs a name.
-        let stem = source.plan.file_stem().filter(|_| name != STDIN);
-        plan.name = stem.map_or("plan".into(), |stem| stem.to_string_lossy().into_owned());
+pub(crate) async fn load(source: &Source, changes: Changes) -> Result<Loaded, Refused> {
+    Given::read(source, changes)?.load(None).await.map(|(loaded, _)| loaded)
+}
+
+impl Given {
+    /// Reads the plan, and finds the tools.
+    pub(crate) fn read(source: &Source, changes: Changes) -> Result<Given, Refused> {
+        let (name, text) = read(&source.plan)?;
+        let beside = if name == STDIN { None } else { Some(source.plan.as_path()) };
+        let tools = toolbox_files(&source.tools, beside)?;
+        Ok(Given { name, text, tools, inputs: source.inputs.clone(), limits: source.limits.clone(), changes })
     }
-    if let Some(deadline) = changes.deadline {
-        plan.deadline = Some(deadline);
+
+    /// The plan, read.
+    pub(crate) fn plan(&self, text: &[u8]) -> Result<Plan, Vec<Diagnostic>> {
+        let mut plan = Plan::read(&self.name, text)?;
+        if plan.name.is_empty() {
+            // What is said of the run needs a name.
+            let stem = Path::new(&self.name).file_stem().filter(|_| self.name != STDIN);
+            plan.name = stem.map_or("plan".into(), |stem| stem.to_string_lossy().into_owned());
+        }
+        plan.deadline = self.changes.deadline.or(plan.deadline);
+        Ok(plan)
     }
-    let beside = if name == STDIN { None } else { Some(source.plan.as_path()) };
-    let mut toolboxes = match toolbox_files(&source.tools, beside).and_then(|files| read_toolboxes(&files, &mut texts))
-    {
-        Ok(toolboxes) => toolboxes,
-        Err(Refused::Invalid(problems, _)) => return Err(Refused::Invalid(problems, texts)),
-        Err(refused) => return Err(refused),
-    };
-    toolboxes.append(&mut plan.tools.clone());
-    let engine = match engine(toolboxes, &source.limits, changes.seed) {
-        Ok(engine) => engine,
-        Err(problems) => return Err(Refused::Invalid(problems, texts)),
-    };
-    let inputs = inputs(&plan, &source.inputs)?;
-    match engine.validate(plan, inputs) {
-        Ok(plan) => Ok(Loaded { engine, plan, texts }),
-        Err(problems) => Err(Refused::Invalid(problems, texts)),
+
+    /// Checks everything; with a state directory for durable runs, also says what of it is to be recorded.
+    pub(crate) async fn load(self, state: Option<&Path>) -> Result<(Loaded, Option<Durable>), Refused> {
+        let mut texts = Texts::default();
+        texts.keep(&self.name, &self.text);
+        let plan = match self.plan(&self.text) {
+            Ok(plan) => plan,
+            Err(problems) => return Err(Refused::Invalid(problems, texts)),
+        };
+        let mut toolboxes = match read_toolboxes(&self.tools, &mut texts) {
+            Ok(toolboxes) => toolboxes,
+            Err(Refused::Invalid(problems, _)) => return Err(Refused::Invalid(problems, texts)),
+            Err(refused) => return Err(refused),
+        };
+        toolboxes.append(&mut plan.tools.clone());
+        let engine = match engine(toolboxes, &self.limits, self.changes.seed, state).await {
+            Ok(engine) => engine,
+            Err(problems) => return Err(Refused::Invalid(problems, texts)),
+        };
+        let inputs = inputs(&plan, &self.inputs)?;
+        let durable = match state {
+            Some(_) => Some(Durable::new(&plan, &inputs).context(durable::context(&self)?)),
+            None => None,
+        };
+        match engine.validate(plan, inputs) {
+            Ok(plan) => Ok((Loaded { engine, plan, texts }, durable)),
+            Err(problems) => Err(Refused::Invalid(problems, texts)),
+        }
     }
 }
 
-/// Reads the tools that are in reach without a plan.
-pub(crate) fn load_tools(files: &ToolFiles) -> Result<(Vec<ProcessToolbox>, Catalog), Refused> {
+/// An engine with the tools that are in reach without a plan. Called inside the Tokio runtime that will run it.
+pub(crate) async fn load_tools(files: &ToolFiles) -> Result<Engine, Refused> {
     let mut texts = Texts::default();
     let files = toolbox_files(files, None)?;
     if files.is_empty() {
@@ -92,10 +136,7 @@ pub(crate) fn load_tools(files: &ToolFiles) -> Result<(Vec<ProcessToolbox>, Cata
         Err(Refused::Invalid(problems, _)) => return Err(Refused::Invalid(problems, texts)),
         other => other?,
     };
-    match Catalog::new(toolboxes.iter().map(|toolbox| toolbox.spec.clone())) {
-        Ok(catalog) => Ok((toolboxes, catalog)),
-        Err(problems) => Err(Refused::Invalid(problems, texts)),
-    }
+    engine(toolboxes, &Limits::default(), None, None).await.map_err(|problems| Refused::Invalid(problems, texts))
 }
 
 /// The tool of this name.
@@ -109,26 +150,38 @@ pub(crate) fn tool<'c>(catalog: &'c Catalog, name: &str) -> Result<&'c CatalogTo
 }
 
 /// An engine with these tools.
-pub(crate) fn engine(
-    toolboxes: Vec<ProcessToolbox>,
+async fn engine(
+    toolboxes: Vec<DeclaredToolbox>,
     limits: &Limits,
     seed: Option<u64>,
+    state: Option<&Path>,
 ) -> Result<Engine, Vec<Diagnostic>> {
-    let processes = Processes::new(ProcessOptions {
+    let opener = Opener::new(ProcessOptions {
         spill_dir: spill_dir(),
         // When this program is killed, a second one of it ends what its tools left behind.
         guard: std::env::current_exe().ok().map(|program| GuardCommand { program, args: vec!["__guard".to_string()] }),
         subreaper: true,
     });
     let mut builder = Engine::builder();
-    for ProcessToolbox { spec, processes: specs } in toolboxes {
-        builder = builder.toolbox(process::toolbox(spec, specs, &processes));
+    let mut problems = Vec::new();
+    // All at once: opening may mean to ask servers.
+    for opened in join_all(toolboxes.into_iter().map(|toolbox| opener.open(toolbox))).await {
+        match opened {
+            Ok(toolbox) => builder = builder.toolbox(toolbox),
+            Err(wrong) => problems.extend(wrong),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(problems);
     }
     for (name, amount) in &limits.limits {
         builder = builder.limit(name, *amount);
     }
     if let Some(seed) = seed {
         builder = builder.seed(seed);
+    }
+    if let Some(state) = state {
+        builder = builder.state_dir(state);
     }
     builder.build()
 }
@@ -139,10 +192,10 @@ fn spill_dir() -> PathBuf {
 }
 
 /// What standard input is called in messages.
-const STDIN: &str = "<stdin>";
+pub(crate) const STDIN: &str = "<stdin>";
 
 /// The name and the bytes of a plan file; never much more than a plan may have.
-fn read(path: &Path) -> Result<(String, Vec<u8>), Refused> {
+pub(crate) fn read(path: &Path) -> Result<(String, Vec<u8>), Refused> {
     let limit = u64::try_from(READ_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
     let mut bytes = Vec::new();
     if path == Path::new("-") {
@@ -184,7 +237,7 @@ fn toolbox_files(files: &ToolFiles, plan: Option<&Path>) -> Result<Vec<PathBuf>,
     Ok(found)
 }
 
-fn read_toolboxes(files: &[PathBuf], texts: &mut Texts) -> Result<Vec<ProcessToolbox>, Refused> {
+fn read_toolboxes(files: &[PathBuf], texts: &mut Texts) -> Result<Vec<DeclaredToolbox>, Refused> {
     let mut toolboxes = Vec::new();
     let mut problems = Vec::new();
     for file in files {

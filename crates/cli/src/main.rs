@@ -2,19 +2,27 @@
 //! It does not know how plans are run; the library `fanout` does.
 
 mod account;
+mod answer;
 mod args;
+mod ask;
 mod diagnostics;
+mod durable;
+mod elsewhere;
 mod explain;
 mod follow;
 mod init;
 mod json;
 mod live;
 mod load;
+mod pictures;
 mod plan_view;
 mod run;
+mod runs;
 mod targets;
 mod text;
+mod timeline;
 mod tools_view;
+mod trace;
 
 use args::{CheckArgs, Cli, Command, Format, PlanArgs, SchemaArgs, SchemaOf, ToolsArgs, When};
 use clap::{CommandFactory, Parser};
@@ -41,6 +49,8 @@ mod exit {
     pub(crate) const CANCELLED: u8 = 4;
     /// What was asked for was done, and could not be written.
     pub(crate) const LOST: u8 = 5;
+    /// A durable run is there, and was not gone on with.
+    pub(crate) const THERE: u8 = 6;
 }
 
 fn main() -> ExitCode {
@@ -65,11 +75,17 @@ async fn dispatch(cli: Cli) -> ExitCode {
     let done = match &cli.command {
         Command::Check(args) => {
             as_json = args.json;
-            check(args, color)
+            check(args, color).await
         }
-        Command::Plan(args) => plan(args, color),
+        Command::Plan(args) => plan(args, color).await,
         Command::Run(args) => run::run(args, color).await,
-        Command::Tools(args) => tools(args, color),
+        Command::Resume(args) => run::resume(args, color).await,
+        Command::Runs(args) => runs::main(args, color),
+        Command::Report(args) => runs::report(args, color),
+        Command::Approve(args) => answer::approve(args, color),
+        Command::Deny(args) => answer::deny(args, color),
+        Command::Timeline(args) => pictures::main(args),
+        Command::Tools(args) => tools(args, color).await,
         Command::Call(args) => run::call(args, color).await,
         Command::Schema(args) => Ok(schema(args)),
         Command::Explain(args) => Ok(explain::main(args.code.as_deref())),
@@ -87,6 +103,10 @@ fn refuse(refused: Refused, color: When, as_json: bool) -> ExitCode {
         Refused::Usage(why) => {
             text::say(&format!("{} {}\n", paint.red("error:"), text::line(&why)));
             ExitCode::from(exit::USAGE)
+        }
+        Refused::There(why) => {
+            text::say(&format!("{} {}\n", paint.red("error:"), text::line(&why)));
+            ExitCode::from(exit::THERE)
         }
         Refused::Invalid(problems, _) if as_json => {
             print_json(&problems);
@@ -107,15 +127,16 @@ fn print_json(problems: &[Diagnostic]) {
     text::print(&(serde_json::to_string_pretty(problems).unwrap_or_default() + "\n"));
 }
 
-fn check(args: &CheckArgs, color: When) -> Result<ExitCode, Refused> {
-    let Loaded { plan, texts, .. } = load::load(&args.source, &Changes::default())?;
+async fn check(args: &CheckArgs, color: When) -> Result<ExitCode, Refused> {
+    let Loaded { engine, plan, texts } = load::load(&args.source, Changes::default()).await?;
     let paint = Paint::choose(color, text::stderr_is_terminal());
+    let warnings = [&plan.warnings[..], engine.catalog().warnings()].concat();
     if args.json {
-        print_json(&plan.warnings);
+        print_json(&warnings);
         return Ok(ExitCode::SUCCESS);
     }
-    if !plan.warnings.is_empty() {
-        say_problems(&plan.warnings, &texts, paint);
+    if !warnings.is_empty() {
+        say_problems(&warnings, &texts, paint);
     }
     let name = text::line(&plan.name);
     text::say(&format!(
@@ -127,8 +148,8 @@ fn check(args: &CheckArgs, color: When) -> Result<ExitCode, Refused> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn plan(args: &PlanArgs, color: When) -> Result<ExitCode, Refused> {
-    let Loaded { engine, plan, texts } = load::load(&args.source, &Changes::default())?;
+async fn plan(args: &PlanArgs, color: When) -> Result<ExitCode, Refused> {
+    let Loaded { engine, plan, texts } = load::load(&args.source, Changes::default()).await?;
     let terminal = std::io::stdout().is_terminal();
     if !plan.warnings.is_empty() {
         say_problems(&plan.warnings, &texts, Paint::choose(color, text::stderr_is_terminal()));
@@ -144,19 +165,23 @@ fn plan(args: &PlanArgs, color: When) -> Result<ExitCode, Refused> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn tools(args: &ToolsArgs, color: When) -> Result<ExitCode, Refused> {
-    let (_, catalog) = load::load_tools(&args.tools)?;
+async fn tools(args: &ToolsArgs, color: When) -> Result<ExitCode, Refused> {
+    let engine = load::load_tools(&args.tools).await?;
+    let catalog = engine.catalog();
     let terminal = std::io::stdout().is_terminal();
     let paint = Paint::choose(color, terminal);
     let Some(name) = &args.name else {
         let columns = if terminal { text::terminal_size().1 } else { 120 };
         text::print(&match args.json {
             true => pretty(&catalog.tools().iter().map(tools_view::as_json).collect()),
-            false => tools_view::list(&catalog, columns, paint),
+            false => tools_view::list(catalog, columns, paint),
         });
+        if !args.json && !catalog.warnings().is_empty() {
+            say_problems(catalog.warnings(), &Texts::default(), Paint::choose(color, text::stderr_is_terminal()));
+        }
         return Ok(ExitCode::SUCCESS);
     };
-    let tool = load::tool(&catalog, name)?;
+    let tool = load::tool(catalog, name)?;
     text::print(&match args.json {
         true => pretty(&tools_view::as_json(tool)),
         false => tools_view::one(tool, paint),

@@ -1,17 +1,24 @@
-//! `fanout run` and `fanout call`: runs to the end, prints what it gave, and says how it went.
+//! `fanout run`, `resume` and `call`: runs to the end, prints what it gave, and says how it went.
 //! It does not know how a run is followed on the screen.
 
 use crate::account::account;
-use crate::args::{CallArgs, Limits, RunArgs, When};
-use crate::follow::{Followed, Progress, follow};
-use crate::load::{self, Changes, Loaded, Refused};
+use crate::args::{CallArgs, Outputs, ResumeArgs, RunArgs, When};
+use crate::ask::Asker;
+use crate::follow::{Followed, Following, Progress, Signals, follow};
+use crate::load::{self, Changes, Given, Loaded, Refused};
+use crate::targets::Targets;
 use crate::text::{self, Paint};
-use crate::{diagnostics, exit, json, targets};
-use fanout::{Call, Diagnostic, Outcome, Plan, Report, RunOutcome};
+use crate::{answer, diagnostics, durable, exit, json, pictures, targets};
+use fanout::state::Reader;
+use fanout::{
+    Call, Diagnostic, DoubtAnswer, Durable, Engine, Outcome, Plan, RecordedRun, Report, Resume, RunHandle, RunOptions,
+    RunOutcome, Started, ValidPlan,
+};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io::{BufWriter, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -19,33 +26,175 @@ use std::sync::Arc;
 pub(crate) async fn run(args: &RunArgs, color: When) -> Result<ExitCode, Refused> {
     let paint = Paint::choose(color, text::stderr_is_terminal());
     let deadline = args.deadline.as_deref().map(deadline).transpose()?;
-    let Loaded { engine, plan, texts } = load::load(&args.source, &Changes { deadline, seed: args.seed })?;
-    let (_, columns) = text::terminal_size();
-    if !plan.warnings.is_empty() {
-        text::say(&diagnostics::render(&plan.warnings, &texts, columns, paint));
-    }
-    let targets = targets::open(args, texts.names())?;
-    drop(texts);
-    let progress = match () {
-        () if args.no_progress => Progress::Failures,
-        () if text::stderr_is_terminal() && !text::is_dumb() => Progress::Live,
-        () => Progress::Lines,
+    let state = match args.durable || args.key.is_some() {
+        true => Some(durable::state_dir(&args.state)?),
+        false => None,
     };
-    let has_output = plan.output.is_some();
-    let forgiven =
-        plan.calls.iter().filter(|call| call.on_failure_value.is_some()).map(|call| call.id.clone()).collect();
-    let followed = follow(|| engine.run(plan), progress, paint, forgiven, targets.events).await;
-    let Followed { report, killed_by } = followed.map_err(|error| format!("cannot listen to signals: {error}"))?;
-    // From here on nothing of it runs; what is left behind is ended before the account, not after.
-    drop(engine);
-    if !targets.on_stdout {
-        print_output(&output(&report, has_output), args.raw);
+    let given = Given::read(&args.source, Changes { deadline, seed: args.seed })?;
+    let (Loaded { engine, plan, texts }, record) = given.load(state.as_deref()).await?;
+    if !plan.warnings.is_empty() {
+        text::say(&diagnostics::render(&plan.warnings, &texts, text::terminal_size().1, paint));
     }
-    text::say(&account(&report, columns, paint));
-    if let Some(to) = targets.report {
-        write_report(to, &report).unwrap_or_else(|error| text::lose("the report", &error));
+    let targets = targets::open(&args.outputs, texts.names())?;
+    drop(texts);
+    let shown = Shown::new(&plan, &args.outputs, targets, paint, state);
+    let signals = Signals::listen()?;
+    let (Some(record), Some(state)) = (record, shown.state.clone()) else {
+        let options = RunOptions { attended: shown.asker.is_some(), cache: !args.no_cache, ..RunOptions::default() };
+        let run = engine.start(plan, options);
+        return Ok(shown.follow(signals, run, engine).await);
+    };
+    let record = args.key.iter().fold(record, Durable::key);
+    let options = RunOptions { cache: !args.no_cache, ..RunOptions::default() };
+    match engine.start_durable(plan, options, record).await? {
+        Started::New(run) => {
+            text::say(&paint.dim(&format!("run {}\n", run.id())));
+            Ok(shown.follow(signals, run, engine).await)
+        }
+        Started::There(info) => {
+            let id = &info.id;
+            if info.state.is_ended() {
+                text::say(&paint.dim(&format!("run {id} has ended; this is what it gave\n")));
+                return shown.tell(&state, id);
+            }
+            Err(Refused::There(match Reader::open(&state)?.is_held(id) {
+                true => format!("the run of this key is there and goes on in another process: {id}"),
+                false => format!("the run of this key was interrupted; `fanout resume {id}` goes on with it"),
+            }))
+        }
     }
-    Ok(exit_code(&report, killed_by))
+}
+
+/// `fanout resume`.
+pub(crate) async fn resume(args: &ResumeArgs, color: When) -> Result<ExitCode, Refused> {
+    let paint = Paint::choose(color, text::stderr_is_terminal());
+    let state = durable::state_dir(&args.name.state)?;
+    let info = durable::find(&state, &args.name)?;
+    let recorded = RecordedRun::read(&state, &info.id)?;
+    let (given, dir) = durable::recorded(&recorded)?;
+    // From where it began, all names mean what they meant; those of this command line are made to stay as they are.
+    let outputs = targets::absolute(&args.outputs)?;
+    std::env::set_current_dir(&dir)
+        .map_err(|error| format!("the run began in `{}`, which cannot be used: {error}", dir.display()))?;
+    if info.state.is_ended() {
+        let targets = targets::open(&outputs, std::iter::empty())?;
+        let has_output = !recorded.plan["output"].is_null();
+        let shown =
+            Shown { outputs: &outputs, targets, paint, has_output, forgiven: HashSet::new(), asker: None, state: None };
+        text::say(&paint.dim(&format!("run {} has ended; this is what it gave\n", info.id)));
+        return shown.tell(&state, &info.id);
+    }
+    let differences = durable::difference(&given);
+    if !differences.is_empty() && !args.changed {
+        return Err(Refused::There(format!(
+            "`{}` is not the plan that the run {} began with; different: {}; `--changed` goes on with the recorded plan \
+             [run_changed]",
+            given.name,
+            info.id,
+            differences.join(", ")
+        )));
+    }
+    let (Loaded { engine, plan, texts }, _) = given.load(Some(&state)).await?;
+    let in_doubt: BTreeMap<String, DoubtAnswer> = args.in_doubt.iter().cloned().collect();
+    let is_call = |name: &str| plan.calls.iter().any(|call| Some(&*call.id) == name.split('[').next());
+    if let Some(unknown) = in_doubt.keys().find(|name| !is_call(name)) {
+        return Err(Refused::Usage(format!("--in-doubt {unknown}: the plan has no call of this name")));
+    }
+    let targets = targets::open(&outputs, texts.names())?;
+    drop(texts);
+    let shown = Shown::new(&plan, &outputs, targets, paint, Some(state.clone()));
+    let signals = Signals::listen()?;
+    let how = Resume { changed: args.changed, in_doubt, unattended: false };
+    match engine.resume(&recorded, plan, how).await {
+        Ok(run) => {
+            // The process that ran it may have paused it before it went.
+            run.resume();
+            Ok(shown.follow(signals, run, engine).await)
+        }
+        Err(error) if error.code == "run_changed" => {
+            Err(Refused::There(format!("{}: `--changed` [run_changed]", error.message)))
+        }
+        Err(error) if error.code == "run_locked" && !args.in_doubt.is_empty() => {
+            answer::leave_doubts(&state, &info.id, &args.in_doubt)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// How a run is shown, and where what it gives goes.
+struct Shown<'a> {
+    outputs: &'a Outputs,
+    targets: Targets,
+    paint: Paint,
+    has_output: bool,
+    /// The calls that have a value to go on with when they fail.
+    forgiven: HashSet<Arc<str>>,
+    asker: Option<Asker>,
+    /// Where it is recorded, if it is.
+    state: Option<PathBuf>,
+}
+
+impl<'a> Shown<'a> {
+    fn new(
+        plan: &ValidPlan,
+        outputs: &'a Outputs,
+        targets: Targets,
+        paint: Paint,
+        state: Option<PathBuf>,
+    ) -> Shown<'a> {
+        let forgiving = plan.calls.iter().filter(|call| call.on_failure_value.is_some());
+        let forgiven = forgiving.map(|call| call.id.clone()).collect();
+        let has_output = plan.output.is_some();
+        Shown { outputs, targets, paint, has_output, forgiven, asker: Asker::new(paint), state }
+    }
+
+    /// Follows the run to its end.
+    async fn follow(mut self, signals: Signals, run: RunHandle, engine: Engine) -> ExitCode {
+        let progress = match () {
+            () if self.outputs.no_progress => Progress::Failures,
+            () if text::stderr_is_terminal() && !text::is_dumb() => Progress::Live,
+            () => Progress::Lines,
+        };
+        let how = Following {
+            progress,
+            paint: self.paint,
+            forgiven: std::mem::take(&mut self.forgiven),
+            events_to: self.targets.events.take(),
+            asker: self.asker.take(),
+            state: self.state.take(),
+        };
+        let Followed { report, killed_by } = follow(signals, run, how).await;
+        // From here on nothing of it runs; what is left behind is ended before the account, not after.
+        drop(engine);
+        self.end(&report, killed_by)
+    }
+
+    /// Tells of a run that had ended before.
+    fn tell(self, state: &Path, id: &str) -> Result<ExitCode, Refused> {
+        Ok(self.end(&stored(state, id)?, None))
+    }
+
+    /// The end of a run: what it gave, and how it went.
+    fn end(self, report: &Report, killed_by: Option<u8>) -> ExitCode {
+        if !self.targets.on_stdout {
+            print_output(&output(report, self.has_output), self.outputs.raw);
+        }
+        text::say(&account(report, text::terminal_size().1, self.paint));
+        if let Some(to) = self.targets.report {
+            write_report(to, report).unwrap_or_else(|error| text::lose("the report", &error));
+        }
+        pictures::write(self.targets.timeline, self.targets.trace, report);
+        exit_code(report, killed_by)
+    }
+}
+
+/// The account of a run that has ended.
+pub(crate) fn stored(state: &Path, id: &str) -> Result<Report, Refused> {
+    let none = || Refused::Usage(format!("the account of the run {id} was not recorded"));
+    let text = RecordedRun::report(state, id)?.ok_or_else(none)?;
+    serde_json::from_str(text.get())
+        .map_err(|error| Refused::Usage(format!("the account of the run {id} cannot be read: {error}")))
 }
 
 fn deadline(text: &str) -> Result<std::time::Duration, Refused> {
@@ -56,8 +205,8 @@ fn deadline(text: &str) -> Result<std::time::Duration, Refused> {
 /// `fanout call`: a plan of one call.
 pub(crate) async fn call(args: &CallArgs, color: When) -> Result<ExitCode, Refused> {
     let paint = Paint::choose(color, text::stderr_is_terminal());
-    let (toolboxes, catalog) = load::load_tools(&args.tools)?;
-    let schema = Some(load::tool(&catalog, &args.tool)?.spec.args_schema.clone());
+    let engine = load::load_tools(&args.tools).await?;
+    let schema = Some(load::tool(engine.catalog(), &args.tool)?.spec.args_schema.clone());
     let mut given = match &args.args {
         None => Map::new(),
         Some(text) => serde_json::from_str(text).map_err(|error| format!("--args is not a JSON object: {error}"))?,
@@ -69,14 +218,17 @@ pub(crate) async fn call(args: &CallArgs, color: When) -> Result<ExitCode, Refus
         }
     }
     let invalid = |problems| Refused::Invalid(told(problems), diagnostics::Texts::default());
-    let engine = load::engine(toolboxes, &Limits::default(), None).map_err(invalid)?;
     // What is given here is data: nothing in it refers to anything.
     let plan =
         Plan::new(args.tool.as_str()).call(Call::new("result", args.tool.as_str()).args(literal(Value::Object(given))));
     let valid = engine.validate(plan, Map::new()).map_err(invalid)?;
     let progress = if text::stderr_is_terminal() && !text::is_dumb() { Progress::Live } else { Progress::Failures };
-    let followed = follow(|| engine.run(valid), progress, paint, HashSet::new(), None).await;
-    let Followed { report, killed_by } = followed.map_err(|error| format!("cannot listen to signals: {error}"))?;
+    let asker = Asker::new(paint);
+    let options = RunOptions { attended: asker.is_some(), ..RunOptions::default() };
+    let signals = Signals::listen()?;
+    let run = engine.start(valid, options);
+    let how = Following { progress, paint, forgiven: HashSet::new(), events_to: None, asker, state: None };
+    let Followed { report, killed_by } = follow(signals, run, how).await;
     drop(engine);
     match report.calls.first().and_then(|call| call.result.as_ref()) {
         Some(result) => print_output(result.get(), args.raw),
@@ -101,7 +253,7 @@ fn literal(value: Value) -> Value {
     }
 }
 
-fn write_report(to: Box<dyn Write + Send>, report: &Report) -> std::io::Result<()> {
+pub(crate) fn write_report(to: Box<dyn Write + Send>, report: &Report) -> std::io::Result<()> {
     let mut writer = BufWriter::new(to);
     serde_json::to_writer_pretty(&mut writer, report)?;
     writer.write_all(b"\n")?;
@@ -146,7 +298,7 @@ fn print_output(output: &str, raw: bool) {
 }
 
 /// What the exit code says of a run.
-fn exit_code(report: &Report, killed_by: Option<u8>) -> ExitCode {
+pub(crate) fn exit_code(report: &Report, killed_by: Option<u8>) -> ExitCode {
     let unfinished = report.calls.iter().any(|call| call.outcome == Outcome::Cancelled);
     match (killed_by, report.outcome) {
         (Some(number), RunOutcome::Cancelled) => ExitCode::from(128 + number),

@@ -4,6 +4,7 @@
 use crate::text::{self, Paint, duration};
 use fanout::{Catalog, CatalogTool, EffectsSpec, Rate, ToolKind};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// One line per tool.
@@ -44,6 +45,9 @@ pub(crate) fn one(tool: &CatalogTool, paint: Paint) -> String {
     };
     fact("toolbox", text::line(&tool.toolbox));
     fact("kind", kind(spec.kind).to_string());
+    for (name, value) in &spec.facts {
+        fact(name, text::line(value));
+    }
     fact("effects", effects_text(tool));
     let settings = &spec.settings;
     if let Some(n) = spec.running_max {
@@ -90,6 +94,7 @@ pub(crate) fn as_json(tool: &CatalogTool) -> Value {
         "toolbox": tool.toolbox.as_ref(),
         "kind": kind(spec.kind),
         "description": spec.description,
+        "facts": spec.facts.iter().map(|(name, value)| (*name, value)).collect::<BTreeMap<_, _>>(),
         "args": spec.args_schema,
         "result": spec.result_schema,
         "effects": spec.effects.as_ref().map(|e| json!({
@@ -109,6 +114,7 @@ fn kind(kind: ToolKind) -> &'static str {
     match kind {
         ToolKind::Native => "native",
         ToolKind::Process => "process",
+        ToolKind::Http => "http",
     }
 }
 

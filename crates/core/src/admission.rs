@@ -7,13 +7,14 @@
 //! A run's virtual time only grows, so a key noted earlier is never too large: keys are corrected when they come
 //! first ("lazy heap").
 
-use crate::call::{Kept, State};
+use crate::call::{Kept, NONE, State};
 use crate::core::Core;
 use crate::fault::Fault;
 use crate::gates::GateId;
 use crate::keys::Block;
 use crate::policy::{self, ClassKey, Rank};
 use crate::queue::Queue;
+use crate::sorted::Sorted;
 use crate::timers::TimerId;
 use crate::types::*;
 use std::collections::{BTreeSet, VecDeque};
@@ -23,8 +24,8 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) struct Class {
     pub(crate) run: u32,
-    #[expect(dead_code, reason = "keeps the address that names the class from being used again")]
-    settings: Arc<Settings>,
+    /// Also keeps the address that names the class from being used again.
+    pub(crate) settings: Arc<Settings>,
     queue: Queue,
     place: Place,
     /// What it was last kept out by.
@@ -54,7 +55,7 @@ enum Place {
 pub(crate) struct Admission {
     pub(crate) classes: Vec<Option<Class>>,
     free: Vec<u32>,
-    candidates: BTreeSet<(ClassKey, u32)>,
+    candidates: Sorted<(ClassKey, u32)>,
     /// All starts so far.
     starts: u64,
     /// The virtual time of the last start.
@@ -88,12 +89,19 @@ impl Admission {
         self.reserved = None;
         self.kept_calls = Vec::new();
     }
+
+    fn settings(&self, class: u32) -> &Settings {
+        &self.classes[class as usize].as_ref().expect("a class of a run").settings
+    }
 }
 
 impl Core {
     /// Starts what can start.
     pub(crate) fn admit(&mut self) {
         loop {
+            if !self.results.woken.is_empty() {
+                self.draw_consequences();
+            }
             self.age();
             if self.start_aged() {
                 continue;
@@ -123,13 +131,13 @@ impl Core {
         let call = self.call(slot);
         let run = self.run_at(call.run);
         match call.state {
-            State::Ready { kept: Kept::Hold { block, holder, .. } } => {
+            State::Ready { kept: Kept::Hold { block } } => {
                 // Whoever was found first may have ended since, with others still in the way.
                 let now = self.held_against(slot).map(|now| (self.call_ref(now.holder), now.claim));
-                let (holder, claim) = now.unwrap_or((holder, block.claim));
+                let (holder, claim) = now.or(Some((self.active(slot)?.kept_by?, block.claim)))?;
                 Some(Cause::OtherRun { holder, claim })
             }
-            State::Ready { kept: Kept::Reserved { by } } => Some(Cause::Reserved(by)),
+            State::Ready { kept: Kept::Reserved } => self.active(slot)?.kept_by.map(Cause::Reserved),
             _ if run.paused => Some(Cause::Pause),
             _ => match self.admission.classes[call.class as usize].as_ref().and_then(|c| c.cause) {
                 // Its class waits for it; it waits for something itself.
@@ -164,7 +172,7 @@ impl Core {
         let call = self.call(slot);
         let (run, class, rank) = (call.run, call.class, call.rank);
         self.run_at_mut(run).ready -= 1;
-        self.unkeep(kept);
+        self.unkeep(slot, kept);
         self.leave_queue(class, rank, slot);
         self.place_class(class);
     }
@@ -239,11 +247,8 @@ impl Core {
             waiting.dedup();
             let cause = if paused { self.class(class).cause } else { Some(Cause::Pause) };
             for slot in waiting {
-                let now = self.now;
-                let call = &mut self.calls[slot as usize];
-                call.account(cause.unwrap_or(Cause::Pause), now);
-                let readied = call.readied;
-                self.admission.fresh.push((slot, readied));
+                self.account(slot, cause.unwrap_or(Cause::Pause));
+                self.admission.fresh.push((slot, self.call(slot).readied));
             }
             self.unplace(class);
             if paused {
@@ -271,7 +276,7 @@ impl Core {
         }
     }
 
-    fn class(&self, class: u32) -> &Class {
+    pub(crate) fn class(&self, class: u32) -> &Class {
         self.admission.classes[class as usize].as_ref().expect("a class of a run")
     }
 
@@ -290,7 +295,7 @@ impl Core {
         match self.class(class).place {
             Place::Idle | Place::Tried | Place::Paused => {}
             Place::Candidate(key) => {
-                self.admission.candidates.remove(&(key, class));
+                self.admission.candidates.remove((key, class));
             }
             Place::Parked { gate, amount, key } => self.gates.unpark(gate, amount, key, class),
         }
@@ -342,13 +347,19 @@ impl Core {
     fn try_class(&mut self, class: u32) {
         self.class_mut(class).place = Place::Tried;
         while let Some((_, slot)) = self.class(class).queue.first() {
+            if let Some(instead) = self.instead(slot) {
+                // Its end may end the run, and the class with it.
+                self.class_mut(class).place = Place::Idle;
+                self.do_instead(slot, instead);
+                return self.draw_consequences();
+            }
             match self.misfit(slot) {
                 None => self.start(slot),
                 Some(Misfit::Gate { gate, amount, reserved }) => return self.park(class, gate, amount, reserved),
                 Some(Misfit::Hold(block)) => self.wait_for_hold(slot, block),
                 Some(Misfit::ReservedKey(by)) => {
                     self.admission.kept_calls.push(slot);
-                    self.keep(slot, Kept::Reserved { by: self.call_ref(by) });
+                    self.keep(slot, Kept::Reserved, Some((self.call_ref(by), 0)));
                 }
             }
             self.age();
@@ -383,72 +394,75 @@ impl Core {
         let call = self.call(slot);
         let run = self.run_at(call.run);
         let lender = run.lender.as_ref().filter(|x| !x.lent);
-        let reserved = self.admission.reserved.filter(|&r| r != slot);
-        for &(limit, amount) in &call.settings.needs {
+        // It may have ended since, until somebody starts again.
+        let waits = |r: u32| matches!(self.call(r).state, State::Ready { .. });
+        let reserved = self.admission.reserved.filter(|&r| r != slot && waits(r)).map(|r| (r, self.settings(r)));
+        let settings = self.settings(slot);
+        for &(limit, amount) in &settings.needs {
             let amount = amount.saturating_sub(lent(lender.map(|x| &*x.needs), limit));
             if !self.gates.fits(limit, amount, 0) {
                 let amount = self.gates.capped(limit, amount);
                 return Some(Misfit::Gate { gate: GateId::Limit(limit), amount, reserved: false });
             }
-            let kept = reserved.map_or(0, |r| lent(Some(&self.call(r).settings.needs), limit));
+            let kept = reserved.map_or(0, |(_, other)| lent(Some(&other.needs), limit));
             if kept > 0 && !self.gates.fits(limit, amount, kept) {
                 let amount = self.gates.capped(limit, amount) + self.gates.capped(limit, kept);
                 return Some(Misfit::Gate { gate: GateId::Limit(limit), amount, reserved: true });
             }
         }
-        for &rate in &call.settings.rates {
+        for &rate in &settings.rates {
             let gate = GateId::Rate(rate);
             if self.gates.rate_opens(rate) > self.now {
                 return Some(Misfit::Gate { gate, amount: 1, reserved: false });
             }
-            if reserved.is_some_and(|r| self.call(r).settings.rates.contains(&rate)) {
+            if reserved.is_some_and(|(_, other)| other.rates.contains(&rate)) {
                 return Some(Misfit::Gate { gate, amount: 2, reserved: true });
             }
         }
         if let Some(block) = self.held_against(slot) {
             return Some(Misfit::Hold(block));
         }
-        let by = reserved.filter(|&r| {
+        let by = reserved.map(|(r, _)| r).filter(|&r| {
             let other = self.call(r);
             let waits = matches!(other.state, State::Ready { kept: Kept::Hold { .. } });
-            waits && other.run != call.run && run.lender.is_none() && conflict(&call.claims, &other.claims)
+            waits && other.run != call.run && run.lender.is_none() && conflict(self.claims(slot), self.claims(r))
         });
         by.map(Misfit::ReservedKey)
     }
 
     fn held_against(&self, slot: u32) -> Option<Block> {
         let call = self.call(slot);
-        if call.held.is_empty() || !self.keys.any_held() {
+        if call.keyed == NONE || !self.keys.any_held() {
             return None;
         }
         let run = self.run_at(call.run);
-        self.keys.held_against(&call.held, |holder| holder == slot || self.is_lender(run.lender.as_ref(), holder))
+        self.keys.held_against(self.held(slot), |holder| holder == slot || self.is_lender(run.lender.as_ref(), holder))
     }
 
     fn wait_for_hold(&mut self, slot: u32, block: Block) {
         let holder = self.call_ref(block.holder);
         let ticket = self.keys.wait_hold(block, self.hold_kind(slot, block), slot);
-        self.keep(slot, Kept::Hold { block, ticket, holder });
+        self.keep(slot, Kept::Hold { block }, Some((holder, ticket)));
     }
 
     /// Which calls are let in together when a hold at this block ends.
     fn hold_kind(&self, slot: u32, block: Block) -> usize {
-        let call = self.call(slot);
-        if self.run_at(call.run).lender.is_some() {
+        if self.run_at(self.call(slot).run).lender.is_some() {
             return crate::keys::KIND_LENT;
         }
-        let held = call.held[block.claim as usize];
+        let held = self.held(slot)[block.claim as usize];
         2 * usize::from(held.node == block.node) + usize::from(held.write)
     }
 
     fn start(&mut self, slot: u32) {
-        let Core { calls, runs_slab, gates, .. } = self;
+        let Core { calls, runs_slab, gates, admission, .. } = self;
         let call = &mut calls[slot as usize];
         let run = runs_slab[call.run as usize].as_mut().expect("a run in its slot");
         let service = run.service;
         run.service += policy::service(run.weight);
-        self.admission.service = self.admission.service.max(service);
-        self.admission.starts += 1;
+        admission.service = admission.service.max(service);
+        admission.starts += 1;
+        let settings = admission.settings(call.class);
         let lender = run.lender.as_mut().filter(|x| !x.lent);
         call.flags.borrowing = lender.is_some();
         let lent_needs = lender.map(|x| {
@@ -456,10 +470,10 @@ impl Core {
             &*x.needs
         });
         let mut waited_for = false;
-        for &(limit, amount) in &call.settings.needs {
+        for &(limit, amount) in &settings.needs {
             waited_for |= gates.take(limit, amount.saturating_sub(lent(lent_needs, limit)));
         }
-        for &rate in &call.settings.rates {
+        for &rate in &settings.rates {
             gates.take_rate(rate, self.now);
         }
         let since = call.since;
@@ -468,7 +482,7 @@ impl Core {
         }
         if self.now > since {
             let cause = self.ready_cause(slot).unwrap_or(Cause::Resolve);
-            self.calls[slot as usize].account(cause, self.now);
+            self.account(slot, cause);
         }
         self.begin_attempt(slot);
     }
@@ -478,7 +492,7 @@ impl Core {
     fn count_passed(&mut self, slot: u32, service: u64) {
         let call = &self.calls[slot as usize];
         let key = ClassKey { service, rank: call.rank, run: call.run };
-        let settings = call.settings.clone();
+        let settings = self.class(call.class).settings.clone();
         for &(limit, _) in &settings.needs {
             let Some((noted, parked)) = self.gates.first_parked(limit) else { continue };
             let Some(mut current) = self.class_key(parked).filter(|_| noted < key) else { continue };
@@ -502,7 +516,7 @@ impl Core {
 
     /// Gives back what an attempt of the call used.
     pub(crate) fn give_back(&mut self, slot: u32) {
-        let Core { calls, runs_slab, gates, .. } = self;
+        let Core { calls, runs_slab, gates, admission, .. } = self;
         let call = &mut calls[slot as usize];
         let borrowing = std::mem::take(&mut call.flags.borrowing);
         let mut lender = None;
@@ -514,7 +528,7 @@ impl Core {
             x.lent = false;
             &*x.needs
         });
-        for &(limit, amount) in &call.settings.needs {
+        for &(limit, amount) in &admission.settings(call.class).needs {
             gates.give_back(limit, amount.saturating_sub(lent(lent_needs, limit)));
         }
         if borrowing {
@@ -548,6 +562,11 @@ impl Core {
                 self.unreserve();
                 self.admission.reserved = Some(slot).filter(|_| !self.planted.is(Fault::ReservationOff));
             }
+            if let Some(instead) = self.instead(slot) {
+                self.do_instead(slot, instead);
+                self.draw_consequences();
+                return true;
+            }
             if let Some(misfit) = self.misfit(slot) {
                 // Its class may wait at another gate, so that nobody else would come back for this rate.
                 if let Misfit::Gate { gate: GateId::Rate(rate), .. } = misfit {
@@ -574,8 +593,8 @@ impl Core {
             }
         }
         for slot in std::mem::take(&mut self.admission.kept_calls) {
-            if matches!(self.call(slot).state, State::Ready { kept: Kept::Reserved { .. } }) {
-                self.keep(slot, Kept::Not);
+            if matches!(self.call(slot).state, State::Ready { kept: Kept::Reserved }) {
+                self.keep(slot, Kept::Not, None);
             }
         }
     }
@@ -618,11 +637,11 @@ impl Core {
             for kind in 0..crate::keys::KINDS {
                 let mut after = 0;
                 while let Some((ticket, slot)) = self.keys.waiting_hold(node, kind, after) {
-                    let State::Ready { kept: Kept::Hold { block, .. } } = self.call(slot).state else {
+                    let State::Ready { kept: Kept::Hold { block } } = self.call(slot).state else {
                         unreachable!("a waiting call is ready")
                     };
                     match self.held_against(slot) {
-                        None => self.keep(slot, Kept::Not),
+                        None => self.keep(slot, Kept::Not, None),
                         // As the first of its kind, so the others; but it may be kept by another claim by now.
                         Some(now) if now.node == block.node && self.hold_kind(slot, now) == kind => {
                             if kind != crate::keys::KIND_LENT {
@@ -637,14 +656,17 @@ impl Core {
         }
     }
 
-    /// Changes what keeps a ready call out of its class's queue.
-    fn keep(&mut self, slot: u32, kept: Kept) {
+    /// Changes what keeps a ready call out of its class's queue; `by` is who does, and the ticket of the call there.
+    fn keep(&mut self, slot: u32, kept: Kept, by: Option<(CallRef, u64)>) {
         let State::Ready { kept: old } = self.call(slot).state else { unreachable!("only ready calls are kept") };
         if let Some(cause) = self.ready_cause(slot) {
-            let now = self.now;
-            self.calls[slot as usize].account(cause, now);
+            self.account(slot, cause);
         }
-        self.unkeep(old);
+        self.unkeep(slot, old);
+        if let Some((holder, ticket)) = by {
+            let active = self.active_mut(slot);
+            (active.kept_by, active.ticket) = (Some(holder), ticket);
+        }
         let call = &mut self.calls[slot as usize];
         call.state = State::Ready { kept };
         let (class, rank) = (call.class, call.rank);
@@ -656,9 +678,9 @@ impl Core {
         self.place_class(class);
     }
 
-    fn unkeep(&mut self, kept: Kept) {
-        if let Kept::Hold { block, ticket, .. } = kept {
-            self.keys.unwait_hold(block.node, ticket);
+    fn unkeep(&mut self, slot: u32, kept: Kept) {
+        if let (Kept::Hold { block }, Some(active)) = (kept, self.active.get(self.calls[slot as usize].active)) {
+            self.keys.unwait_hold(block.node, active.ticket);
         }
     }
 

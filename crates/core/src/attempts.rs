@@ -2,8 +2,8 @@
 //! It does not know who decides (policy.rs) nor what an outcome leads to (ends.rs).
 
 use crate::admission::conflict;
-use crate::call::{Kept, NEVER, State};
-use crate::core::Core;
+use crate::call::{Kept, NEVER, NONE, State};
+use crate::core::{Core, held};
 use crate::fault::Fault;
 use crate::policy::{self, Next};
 use crate::types::*;
@@ -23,25 +23,42 @@ impl Core {
     /// The driver resolved a call. An answer nobody waits for is ignored.
     pub(crate) fn resolved(&mut self, call: CallRef, resolution: Resolution) {
         let Some(slot) = self.find(call) else { return };
-        let State::Resolving { again } = self.call(slot).state else { return };
-        let now = self.now;
-        self.calls[slot as usize].account(Cause::Resolve, now);
+        let (again, cause) = match self.call(slot).state {
+            State::Resolving { again } => (again, Cause::Resolve),
+            State::Approval => (false, Cause::Approval),
+            _ => return,
+        };
+        self.account(slot, cause);
         match resolution {
             Resolution::Run { .. } if self.call(slot).flags.foreach => {
                 self.end(slot, Outcome::Failed, Reason::Unresolved);
             }
-            Resolution::Run { claims } => {
-                // As they were: for an element, as its `foreach` call's were.
-                let call = self.call(slot);
-                let inherited = || call.flags.unplaced.then(|| self.call(call.parent).claims.clone());
-                if let Some(claims) = claims.or_else(inherited) {
-                    // Whoever is woken by leaving is looked at only after the new claims are in line.
-                    self.leave_place(slot);
-                    self.calls[slot as usize].claims = claims;
-                    self.enter_place(slot);
-                }
-                self.placed(slot);
+            Resolution::Run { claims, same } => {
+                self.name_keys(slot, claims);
+                self.identify(slot, same);
                 self.take_turn(slot);
+            }
+            Resolution::Ask { claims, .. }
+                if self.planted.is(Fault::ApprovalSkipped) && self.run_at(self.call(slot).run).recovering.is_some() =>
+            {
+                self.name_keys(slot, claims);
+                self.take_turn(slot);
+            }
+            Resolution::Ask { claims, bound } => {
+                self.name_keys(slot, claims);
+                if self.planted.is(Fault::ApprovalLeavesPlace) {
+                    self.leave_place(slot);
+                }
+                self.set(slot, State::Approval);
+                let until = self.now.after(bound);
+                self.set_timer(slot, until);
+            }
+            Resolution::Denied => {
+                if self.planted.is(Fault::DeniedKeepsPlace) {
+                    let keyed = self.calls[slot as usize].keyed;
+                    self.keyed.get_mut(keyed).into_iter().for_each(|keyed| keyed.held.clear());
+                }
+                self.end(slot, Outcome::Denied, Reason::Denied);
             }
             Resolution::Elements(count) if self.call(slot).flags.foreach && !again => self.expand(slot, count),
             Resolution::Elements(_) | Resolution::Error => self.end(slot, Outcome::Failed, Reason::Unresolved),
@@ -49,15 +66,28 @@ impl Core {
         }
     }
 
+    /// The keys of a call are known; `None`: as they were, for an element as its `foreach` call's were.
+    fn name_keys(&mut self, slot: u32, claims: Option<Claims>) {
+        let call = self.call(slot);
+        let parents = || self.keyed.get(self.call(call.parent).keyed).map(|keyed| keyed.claims.clone());
+        let inherited = || call.flags.unplaced.then(parents).flatten();
+        if let Some(claims) = claims.or_else(inherited) {
+            // Whoever is woken by leaving is looked at only after the new claims are in line.
+            self.leave_place(slot);
+            self.set_claims(slot, claims);
+            self.enter_place(slot);
+        }
+        self.placed(slot);
+    }
+
     /// A line the call waited at has moved past it. The wait is put down to the last that stood before it; to the
     /// first that did, where somebody still does.
     pub(crate) fn line_moved(&mut self, slot: u32, leaver: u32) {
         let State::Ordered { block } = self.call(slot).state else { return };
         let seat = (self.call(slot).run, self.call(slot).order());
-        let next = self.keys.blocked(&self.calls[slot as usize].held, seat);
+        let next = self.keys.blocked(held(&self.keyed, &self.calls[slot as usize]), seat);
         let holder = self.call_ref(if next.is_none() { leaver } else { block.holder });
-        let now = self.now;
-        self.calls[slot as usize].account(Cause::Key { holder, claim: block.claim }, now);
+        self.account(slot, Cause::Key { holder, claim: block.claim });
         match next {
             Some(block) => self.set(slot, State::Ordered { block }),
             None => self.turn_came(slot),
@@ -67,16 +97,20 @@ impl Core {
     /// `on_failure: stop`: no earlier call is open any more.
     pub(crate) fn gate_opened(&mut self, slot: u32, by: u32) {
         let holder = self.call_ref(by);
-        let now = self.now;
-        self.calls[slot as usize].account(Cause::Stop(holder), now);
+        self.account(slot, Cause::Stop(holder));
         self.take_turn(slot);
     }
 
     /// A call that knows its keys waits for its turn, or is ready.
     fn take_turn(&mut self, slot: u32) {
+        if self.planted.is(Fault::HandedAcrossWrite)
+            && let Some(instead) = self.instead(slot)
+        {
+            return self.do_instead(slot, instead);
+        }
         let call = self.call(slot);
         let seat = (call.run, call.order());
-        if let Some(block) = self.keys.blocked(&self.calls[slot as usize].held, seat) {
+        if let Some(block) = self.keys.blocked(held(&self.keyed, call), seat) {
             self.calls[slot as usize].flags.waited_key = true;
             return self.set(slot, State::Ordered { block });
         }
@@ -85,8 +119,8 @@ impl Core {
 
     /// No earlier call stands against its keys.
     fn turn_came(&mut self, slot: u32) {
-        let call = &mut self.calls[slot as usize];
-        if std::mem::take(&mut call.flags.waited_key) && call.settings.rekey {
+        let waited = std::mem::take(&mut self.calls[slot as usize].flags.waited_key);
+        if waited && self.settings(slot).rekey {
             self.set(slot, State::Resolving { again: true });
             let call = self.call_ref(slot);
             self.actions.push_back(Action::Resolve { call, again: true });
@@ -94,39 +128,44 @@ impl Core {
         }
         let call = self.call(slot);
         if let Some(gate) = &self.run_at(call.run).gate
-            && call.writes()
+            && self.claims(slot).iter().any(|claim| claim.write)
             && gate.open.first_key_value().is_some_and(|(&first, _)| first < call.order())
             && !self.planted.is(Fault::StopLetsWriteThrough)
         {
             return self.set(slot, State::Gated);
         }
-        self.set(slot, State::Ready { kept: Kept::Not });
+        self.get_ready(slot);
     }
 
     /// Admission let the call through.
     pub(crate) fn begin_attempt(&mut self, slot: u32) {
+        if !self.planted.is(Fault::WriteStartKeeps) {
+            self.written(slot);
+        }
         self.set(slot, State::Running);
-        let hold = self.shared;
         let now = self.now;
+        let hold = self.call(slot).keyed != NONE && (self.shared || self.settings(slot).rekey);
         let call = &mut self.calls[slot as usize];
         call.attempt += 1;
         call.flags.doubtful = false;
-        call.attempt_started = now;
         call.since = now;
-        if call.started == NEVER {
-            call.started = now;
-        }
-        if (hold || call.settings.rekey) && !call.held.is_empty() {
+        let held = held(&self.keyed, call);
+        if hold && !held.is_empty() {
             call.flags.holding = true;
-            self.keys.hold(&call.held, slot);
+            self.keys.hold(held, slot);
         }
+        if call.flags.same {
+            self.take_off(slot);
+        }
+        let active = self.active_mut(slot);
+        active.attempt_started = now;
+        active.started = active.started.min(now);
         let due = self.attempt_due(slot);
         self.unarmed.push(slot);
         self.unarmed_due = self.unarmed_due.min(due);
         let attempt = self.attempt_ref(slot);
-        let call = self.call(slot);
-        let doubts = &self.run_at(call.run).doubts;
-        let after_doubt = doubts.len() > policy::DOUBTS_MAX || doubts.iter().any(|d| conflict(d, &call.claims));
+        let doubts = &self.run_at(self.call(slot).run).doubts;
+        let after_doubt = doubts.len() > policy::DOUBTS_MAX || doubts.iter().any(|d| conflict(d, self.claims(slot)));
         self.actions.push_back(Action::Start { attempt, after_doubt });
     }
 
@@ -134,21 +173,34 @@ impl Core {
     pub(crate) fn finished(&mut self, attempt: AttemptRef, end: AttemptEnd) {
         let Some(slot) = self.find(attempt.call) else { return };
         let stale = self.call(slot).attempt != attempt.attempt && !self.planted.is(Fault::StaleAttemptAccepted);
-        if self.call(slot).in_flight() && !stale {
+        let twice = self.planted.is(Fault::FinishedTwice) && self.call(slot).state == State::Backoff;
+        if (self.call(slot).in_flight() || twice) && !stale {
             self.attempt_ended(slot, end, false);
         }
     }
 
-    fn attempt_ended(&mut self, slot: u32, end: AttemptEnd, given_up: bool) {
+    pub(crate) fn attempt_ended(&mut self, slot: u32, end: AttemptEnd, given_up: bool) {
+        if !self.planted.is(Fault::WriteEndKeeps) {
+            self.written(slot);
+        }
+        let unknown = matches!(
+            end,
+            AttemptEnd::Failed { reached: Reached::Unknown, .. } | AttemptEnd::Aborted { reached: Reached::Unknown }
+        );
+        if unknown {
+            self.doubt(slot);
+        }
+        let put_off = self.put_off_reason(slot);
         let call = self.call(slot);
         let run = self.run_at(call.run);
         let reason = match call.state {
-            State::Aborting { reason } => Some(reason),
-            _ => None,
+            State::Aborting { reason } => Some(reason).max(put_off),
+            _ => put_off,
         };
         let seed = run.seed ^ call.order().rotate_left(17) ^ (u64::from(call.attempt) << 48);
+        let settings = self.settings(slot);
         let next = policy::after_attempt(
-            &call.settings,
+            settings,
             policy::Ended {
                 end,
                 attempt: call.attempt,
@@ -157,15 +209,17 @@ impl Core {
                 seed,
             },
         );
+        let repeatable = settings.repeatable;
         let next = match (next, end) {
             (Next::Fail, AttemptEnd::Failed { class: FailureClass::Transient, .. })
-                if self.planted.is(Fault::WriteRetried) && call.attempt < call.settings.retry.attempts_max =>
+                if self.planted.is(Fault::WriteRetried) && call.attempt < settings.retry.attempts_max =>
             {
-                Next::Retry(call.settings.retry.backoff)
+                Next::Retry(settings.retry.backoff)
             }
             (next, _) => next,
         };
         let why = reason.map_or(Reason::Tool, |r| self.why_aborted(slot, r));
+        let joined = self.land(slot, next == Next::Succeed);
         match next {
             Next::Succeed => self.end(slot, Outcome::Succeeded, Reason::Tool),
             Next::Fail => {
@@ -175,13 +229,7 @@ impl Core {
             Next::Cancel => self.end(slot, Outcome::Cancelled, why),
             Next::Doubt => self.end(slot, Outcome::InDoubt, why),
             Next::Retry(delay) => {
-                let unknown = matches!(
-                    end,
-                    AttemptEnd::Failed { reached: Reached::Unknown, .. }
-                        | AttemptEnd::Aborted { reached: Reached::Unknown }
-                );
-                let call = &mut self.calls[slot as usize];
-                call.flags.doubtful = unknown && !call.settings.repeatable;
+                self.calls[slot as usize].flags.doubtful = unknown && !repeatable;
                 self.back_off(slot, delay);
             }
             Next::Ask(bound) => {
@@ -193,6 +241,7 @@ impl Core {
                 self.actions.push_back(Action::Ask { attempt, until });
             }
         }
+        self.landed(slot, joined, next == Next::Succeed);
     }
 
     fn back_off(&mut self, slot: u32, delay: std::time::Duration) {
@@ -211,7 +260,7 @@ impl Core {
         self.calls[slot as usize].since = self.now;
     }
 
-    fn why_aborted(&self, slot: u32, reason: AbortReason) -> Reason {
+    pub(crate) fn why_aborted(&self, slot: u32, reason: AbortReason) -> Reason {
         match reason {
             AbortReason::Timeout => Reason::Timeout,
             AbortReason::IdleTimeout => Reason::IdleTimeout,
@@ -226,19 +275,21 @@ impl Core {
 
     /// Tells an attempt to end; one that is being told already only takes on the stronger reason.
     pub(crate) fn abort(&mut self, slot: u32, reason: AbortReason) {
-        match self.call(slot).state {
+        let state = self.call(slot).state;
+        match state {
+            State::Running if self.put_off(slot, reason) => {}
             State::Running => {
                 let attempt = self.attempt_ref(slot);
                 self.actions.push_back(Action::Abort { attempt, reason });
                 self.set(slot, State::Aborting { reason });
                 let due = self.now.after(policy::ABORT_GRACE);
                 self.set_timer(slot, due);
-                if self.planted.is(Fault::DoubtReleasesAtOnce) && !self.call(slot).settings.repeatable {
+                if self.planted.is(Fault::DoubtReleasesAtOnce) && !self.settings(slot).repeatable {
                     self.attempt_ended(slot, AttemptEnd::Aborted { reached: Reached::Unknown }, true);
                 }
             }
             State::Aborting { reason: old } if reason > old => {
-                let due = self.call(slot).timer;
+                let due = self.active(slot).map_or(NEVER, |active| active.timer);
                 self.set(slot, State::Aborting { reason });
                 self.set_timer(slot, due);
             }
@@ -259,8 +310,8 @@ impl Core {
     /// Sets the timers of attempts that outlived the turn they started in.
     pub(crate) fn arm(&mut self) {
         while let Some(slot) = self.unarmed.pop() {
-            let call = self.call(slot);
-            if call.state == State::Running && call.timer == NEVER {
+            let unset = self.active(slot).is_some_and(|active| active.timer == NEVER);
+            if unset && self.call(slot).state == State::Running {
                 self.set_timer(slot, self.attempt_due(slot));
             }
         }
@@ -268,17 +319,21 @@ impl Core {
     }
 
     fn attempt_due(&self, slot: u32) -> Time {
-        let call = self.call(slot);
-        let end = call.attempt_started.after(call.settings.timeout);
-        call.settings.idle_timeout.map_or(end, |idle| end.min(call.since.after(idle)))
+        let settings = self.settings(slot);
+        let end = self.attempt_started(slot).after(settings.timeout);
+        settings.idle_timeout.map_or(end, |idle| end.min(self.call(slot).since.after(idle)))
+    }
+
+    /// When the attempt under way started.
+    pub(crate) fn attempt_started(&self, slot: u32) -> Time {
+        self.active(slot).map_or(NEVER, |active| active.attempt_started)
     }
 
     /// The timer of a call fired.
     pub(crate) fn call_due(&mut self, slot: u32) {
         match self.call(slot).state {
             State::Running => {
-                let call = self.call(slot);
-                if call.attempt_started.after(call.settings.timeout) <= self.now {
+                if self.attempt_started(slot).after(self.settings(slot).timeout) <= self.now {
                     self.abort(slot, AbortReason::Timeout);
                 } else if self.attempt_due(slot) <= self.now {
                     self.abort(slot, AbortReason::IdleTimeout);
@@ -290,11 +345,14 @@ impl Core {
                 self.attempt_ended(slot, AttemptEnd::Aborted { reached: Reached::Unknown }, true);
             }
             State::Backoff => {
-                let now = self.now;
-                self.calls[slot as usize].account(Cause::Backoff, now);
-                self.set(slot, State::Ready { kept: Kept::Not });
+                self.account(slot, Cause::Backoff);
+                self.get_ready(slot);
             }
             State::Doubt => self.end_doubt(slot, Outcome::InDoubt, Reason::Timeout),
+            State::Approval => {
+                self.account(slot, Cause::Approval);
+                self.end(slot, Outcome::Denied, Reason::Timeout);
+            }
             _ => {}
         }
     }
@@ -302,25 +360,25 @@ impl Core {
     /// Somebody answered for an attempt in doubt.
     pub(crate) fn settle(&mut self, attempt: AttemptRef, answer: DoubtAnswer) {
         let Some(slot) = self.find(attempt.call) else { return };
-        if self.call(slot).state != State::Doubt || self.call(slot).attempt != attempt.attempt {
-            return;
+        if self.call(slot).state == State::Doubt && self.call(slot).attempt == attempt.attempt {
+            self.settled(slot, answer);
         }
+    }
+
+    pub(crate) fn settled(&mut self, slot: u32, answer: DoubtAnswer) {
         match answer {
             DoubtAnswer::Fail => self.end_doubt(slot, Outcome::InDoubt, Reason::Settled),
             DoubtAnswer::Succeeded => self.end_doubt(slot, Outcome::Succeeded, Reason::Settled),
             DoubtAnswer::Rerun => {
-                let now = self.now;
-                let call = &mut self.calls[slot as usize];
-                call.account(Cause::Doubt, now);
-                call.flags.doubtful = true;
+                self.account(slot, Cause::Doubt);
+                self.calls[slot as usize].flags.doubtful = true;
                 self.set(slot, State::Ready { kept: Kept::Not });
             }
         }
     }
 
     fn end_doubt(&mut self, slot: u32, outcome: Outcome, reason: Reason) {
-        let now = self.now;
-        self.calls[slot as usize].account(Cause::Doubt, now);
+        self.account(slot, Cause::Doubt);
         self.end(slot, outcome, reason);
     }
 

@@ -7,9 +7,8 @@ use crate::types::*;
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-/// No slot, no edge, no element.
+/// No slot, no edge, no element, no entry of a pool.
 pub(crate) const NONE: u32 = u32::MAX;
 /// No moment.
 pub(crate) const NEVER: Time = Time(u64::MAX);
@@ -35,6 +34,10 @@ pub(crate) enum State {
     Backoff,
     /// An attempt is in doubt and somebody was asked.
     Doubt,
+    /// Somebody was asked whether it may run.
+    Approval,
+    /// An attempt of the leader will do for it too.
+    Joined { leader: u32 },
     /// A `foreach` call waits for its elements.
     Elements,
     /// It has its outcome.
@@ -46,18 +49,21 @@ pub(crate) enum State {
 pub(crate) enum Kept {
     /// Nothing: it is in the queue.
     Not,
-    /// An attempt of another run holds an overlapping key; the ticket is its place among those waiting there.
-    Hold { block: Block, ticket: u64, holder: CallRef },
+    /// An attempt of another run holds an overlapping key.
+    Hold { block: Block },
     /// A call that was passed over too often wants an overlapping key.
-    Reserved { by: CallRef },
+    Reserved,
 }
 
-/// A call, in its slot. Laid out by what is looked at together: 64 bytes each, the busiest first.
+/// A call, in its slot: what every call has. What only some have is in pools, so that a plan of a million calls
+/// touches little memory for those that wait. The busiest come first.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Call {
     pub(crate) state: State,
+    pub(crate) flags: Flags,
     pub(crate) run: u32,
+    /// Its class, which has its settings.
     pub(crate) class: u32,
     /// How many of its inputs have not ended.
     pub(crate) pending: u32,
@@ -67,29 +73,50 @@ pub(crate) struct Call {
     pub(crate) readied: u32,
     /// Its index in the run's list; for an element, its `foreach` call's.
     pub(crate) index: u32,
+    pub(crate) attempt: u32,
+    /// Its [`Active`], or `NONE`.
+    pub(crate) active: u32,
+    /// Its [`Keyed`], or `NONE`.
+    pub(crate) keyed: u32,
 
     pub(crate) rank: Rank,
-    pub(crate) settings: Arc<Settings>,
     /// Since when it waits for what it waits for now; while an attempt runs, its last sign of life.
     pub(crate) since: Time,
-    pub(crate) timer: Time,
+    /// Where what it takes begins in the run's `inputs`, and how many there are.
+    pub(crate) inputs: (u32, u32),
     /// Which element, or `NONE`.
     pub(crate) element: u32,
-    pub(crate) attempt: u32,
     /// The slot of its `foreach` call, or `NONE`.
     pub(crate) parent: u32,
-    pub(crate) flags: Flags,
+    /// Which of the run's `elements` are its own, or `NONE`.
+    pub(crate) elements: u32,
+}
 
+/// What a call has that has claims.
+#[derive(Debug, Default)]
+pub(crate) struct Keyed {
+    pub(crate) claims: Claims,
     /// The nodes of its claims; empty when it does not stand in line.
     pub(crate) held: SmallVec<[Held; 1]>,
-    pub(crate) waits: Vec<Wait>,
-    pub(crate) claims: Claims,
+}
 
-    /// What it takes, by index in the run's list.
-    pub(crate) inputs: SmallVec<[Input; 2]>,
-    pub(crate) elements: Option<Box<Elements>>,
+/// What a call has that waited, is kept, or has started.
+#[derive(Debug)]
+pub(crate) struct Active {
+    pub(crate) timer: Time,
     pub(crate) attempt_started: Time,
     pub(crate) started: Time,
+    pub(crate) waits: SmallVec<[Wait; 1]>,
+    /// While it is kept: by whom, and its place among those kept there.
+    pub(crate) kept_by: Option<CallRef>,
+    pub(crate) ticket: u64,
+}
+
+impl Default for Active {
+    fn default() -> Active {
+        let waits = SmallVec::new();
+        Active { timer: NEVER, attempt_started: NEVER, started: NEVER, waits, kept_by: None, ticket: 0 }
+    }
 }
 
 /// What is true of a call.
@@ -114,6 +141,10 @@ pub(crate) struct Flags {
     pub(crate) cancelled: bool,
     /// Nobody knows whether its last attempt took effect, and another is to follow.
     pub(crate) doubtful: bool,
+    /// Its attempt started before the engine died, so that it uses no amounts.
+    pub(crate) recorded: bool,
+    /// It may be handed the result of another call of its identity.
+    pub(crate) same: bool,
 }
 
 /// The elements of a `foreach` call.
@@ -142,12 +173,18 @@ pub(crate) struct Run {
     pub(crate) seed: u64,
     pub(crate) open: bool,
     pub(crate) paused: bool,
+    /// What was recorded of it is told again; then it is paused, or not, as this says.
+    pub(crate) recovering: Option<bool>,
     pub(crate) cancelling: bool,
     pub(crate) deadline: Option<Time>,
     pub(crate) deadline_passed: bool,
     pub(crate) limits: Vec<LimitId>,
     /// The slots of the listed calls.
     pub(crate) listed: Vec<u32>,
+    /// What its calls take, by index in `listed`: those of one call side by side.
+    pub(crate) inputs: Vec<Input>,
+    /// The elements of its `foreach` calls.
+    pub(crate) elements: Vec<Elements>,
     pub(crate) edges: Vec<Edge>,
     pub(crate) open_calls: u32,
     /// Virtual time of the fair queueing between runs.
@@ -192,24 +229,6 @@ impl Call {
     pub(crate) fn in_flight(&self) -> bool {
         matches!(self.state, State::Running | State::Aborting { .. })
     }
-
-    pub(crate) fn writes(&self) -> bool {
-        self.claims.iter().any(|c| c.write)
-    }
-
-    /// Notes that it waited for `cause` until now.
-    pub(crate) fn account(&mut self, cause: Cause, now: Time) {
-        if now <= self.since {
-            return;
-        }
-        let duration = now.since(self.since);
-        self.since = now;
-        if self.waits.is_empty() {
-            // Most calls wait for one thing.
-            self.waits.reserve_exact(1);
-        }
-        self.waits.push(Wait { cause, duration });
-    }
 }
 
 #[cfg(test)]
@@ -219,6 +238,6 @@ mod tests {
     #[test]
     fn a_waiting_call_is_small() {
         let sizes = [size_of::<Call>(), size_of::<State>(), size_of::<CallSpec>()];
-        assert!(sizes[0] <= 240, "a call takes {sizes:?} bytes");
+        assert!(sizes[0] <= 112, "a call takes {sizes:?} bytes");
     }
 }

@@ -2,13 +2,15 @@
 //! It does not know what a transition means; `listing`, `attempts`, `ends` and `admission` do.
 
 use crate::admission::Admission;
-use crate::call::{Call, Kept, NEVER, NONE, Run, State};
+use crate::call::{Active, Call, Elements, Kept, Keyed, NEVER, NONE, Run, State};
 use crate::fault::Planted;
 use crate::gates::Gates;
-use crate::keys::Keys;
+use crate::keys::{Held, Keys, NumberMap};
+use crate::pool::Pool;
+use crate::reuse::Results;
 use crate::timers::{TimerId, Timers};
 use crate::types::*;
-use hashbrown::HashMap;
+use smallvec::SmallVec;
 use std::collections::VecDeque;
 
 /// Attempts without a timer are looked through when there are this many.
@@ -26,17 +28,24 @@ const UNARMED_MAX: usize = 1024;
 #[derive(Debug)]
 pub struct Core {
     pub(crate) now: Time,
-    pub(crate) runs: HashMap<RunId, u32>,
+    pub(crate) runs: NumberMap<RunId, u32>,
     pub(crate) runs_slab: Vec<Option<Run>>,
     pub(crate) runs_free: Vec<u32>,
     pub(crate) calls: Vec<Call>,
     pub(crate) calls_free: Vec<u32>,
+    /// Of calls with claims.
+    pub(crate) keyed: Pool<Keyed>,
+    /// Of calls that waited, are kept or have started.
+    pub(crate) active: Pool<Active>,
     pub(crate) keys: Keys,
     pub(crate) gates: Gates,
     pub(crate) admission: Admission,
     pub(crate) timers: Timers,
+    pub(crate) results: Results,
     /// There was more than one run since there was none: attempts hold their keys against other runs.
     pub(crate) shared: bool,
+    /// How many runs are recovering.
+    pub(crate) recovering: u32,
     /// Calls of all runs that have not ended.
     pub(crate) open_calls: u64,
     /// Attempts whose timer is not set yet: most end before anybody sleeps.
@@ -70,16 +79,20 @@ impl Core {
     fn planted(planted: Planted) -> Core {
         Core {
             now: Time(0),
-            runs: HashMap::new(),
+            runs: NumberMap::default(),
             runs_slab: Vec::new(),
             runs_free: Vec::new(),
             calls: Vec::new(),
             calls_free: Vec::new(),
+            keyed: Pool::default(),
+            active: Pool::default(),
             keys: Keys::new(planted),
             gates: Gates::new(planted),
             admission: Admission::default(),
             timers: Timers::default(),
+            results: Results::default(),
             shared: false,
+            recovering: 0,
             open_calls: 0,
             unarmed: Vec::new(),
             unarmed_due: NEVER,
@@ -103,6 +116,12 @@ impl Core {
             self.draw_consequences();
         }
         self.now = now;
+        if (self.recovering > 0 || matches!(event, Event::Recorded(_)))
+            && let Some((call, why)) = self.illegal(&event)
+        {
+            self.actions.push_back(Action::Illegal { call, why });
+            return;
+        }
         match event {
             Event::LimitSet { limit, capacity } => self.set_limit(limit, capacity),
             Event::RateSet { rate, period, burst } => self.gates.set_rate(rate, period, burst),
@@ -116,6 +135,10 @@ impl Core {
             Event::CancelRequested { run, call, force } => self.cancel(run, call, force),
             Event::PauseRequested { run } => self.pause(run, true),
             Event::ResumeRequested { run } => self.pause(run, false),
+            Event::Recorded(fact) => self.recorded(fact),
+            Event::DeadlinePassed { run } => self.deadline_passed(run),
+            Event::Recovered { run } => self.recovered(run),
+            Event::ResultDropped { entry } => self.result_dropped(entry),
             Event::Tick => {}
         }
         self.draw_consequences();
@@ -140,18 +163,21 @@ impl Core {
         self.keys.touched
     }
 
-    /// What is in memory now: (runs, calls, keys). All zero but the root key when no run is left.
+    /// What is in memory now: (runs, calls, keys). Where no run is left and no result is kept, all
+    /// zero but the root key.
     pub fn sizes(&self) -> (usize, usize, usize) {
         (self.runs.len(), self.calls.len() - self.calls_free.len(), self.keys.len())
     }
 
     /// Draws the consequences of ends and of keys that became free, until there are none.
-    fn draw_consequences(&mut self) {
+    pub(crate) fn draw_consequences(&mut self) {
         loop {
             if let Some(slot) = self.ended.pop_front() {
                 self.propagate(slot);
             } else if let Some((slot, leaver)) = self.keys.woken.pop() {
                 self.line_moved(slot, leaver);
+            } else if let Some((slot, leader)) = self.results.woken.pop_front() {
+                self.flight_over(slot, leader);
             } else {
                 return;
             }
@@ -159,16 +185,20 @@ impl Core {
     }
 
     fn next_timer(&mut self) -> Option<Time> {
-        let calls = &self.calls;
-        self.timers.next(|time, slot| calls[slot as usize].timer == time)
+        let Core { calls, active, timers, .. } = self;
+        timers.next(|time, slot| timer(calls, active, slot) == time)
     }
 
     fn fire(&mut self, timer: TimerId) {
         match timer {
             TimerId::Call(slot) => {
-                self.calls[slot as usize].timer = NEVER;
-                self.call_due(slot);
+                self.active_mut(slot).timer = NEVER;
+                // What is told again was answered in its time; what was not is looked at when all has been told.
+                if self.recovering == 0 || self.run_at(self.call(slot).run).recovering.is_none() {
+                    self.call_due(slot);
+                }
             }
+            TimerId::Run(run) if self.run_at(run).recovering.is_some() => {}
             TimerId::Run(run) => self.deadline(run),
             TimerId::Rate(rate) => self.gates.freed.push(crate::gates::GateId::Rate(rate)),
         }
@@ -179,11 +209,9 @@ impl Core {
         let call = &mut self.calls[slot as usize];
         let old = std::mem::replace(&mut call.state, state);
         assert!(old != State::Ended, "a call that ended stays ended");
-        let (run, order, timer) = (call.run, call.order(), call.timer);
+        let (run, order) = (call.run, call.order());
         let in_flight = matches!(state, State::Running | State::Aborting { .. });
-        if timer != NEVER {
-            self.set_timer(slot, NEVER);
-        }
+        self.set_timer(slot, NEVER);
         match old {
             State::Ordered { block } => self.keys.unwait(block, (run, order)),
             State::Gated => {
@@ -192,6 +220,7 @@ impl Core {
                 }
             }
             State::Ready { kept } => self.dequeue(slot, kept),
+            State::Joined { leader } => self.aboard(slot, leader, false),
             State::Running | State::Aborting { .. } if !in_flight => self.release(slot),
             _ => {}
         }
@@ -206,6 +235,7 @@ impl Core {
                 debug_assert_eq!(kept, Kept::Not);
                 self.enqueue(slot);
             }
+            State::Joined { leader } => self.aboard(slot, leader, true),
             State::Ended => self.leave_place(slot),
             _ => {}
         }
@@ -213,22 +243,21 @@ impl Core {
 
     /// An attempt no longer runs: its amounts and keys are free.
     fn release(&mut self, slot: u32) {
-        self.give_back(slot);
+        if !std::mem::take(&mut self.calls[slot as usize].flags.recorded) {
+            self.give_back(slot);
+        }
         let call = &mut self.calls[slot as usize];
         if std::mem::take(&mut call.flags.holding) {
-            self.keys.unhold(&call.held, slot);
+            self.keys.unhold(held(&self.keyed, call), slot);
         }
     }
 
     /// The call no longer stands in the lines of its keys.
     pub(crate) fn leave_place(&mut self, slot: u32) {
-        let call = &mut self.calls[slot as usize];
-        if call.held.is_empty() {
-            return;
-        }
-        let held = std::mem::take(&mut call.held);
-        let seat = (call.run, call.order());
-        self.keys.leave(&held, seat, slot);
+        let call = &self.calls[slot as usize];
+        let Some(keyed) = self.keyed.get_mut(call.keyed) else { return };
+        let held = std::mem::take(&mut keyed.held);
+        self.keys.leave(&held, (call.run, call.order()), slot);
         for h in &held {
             self.keys.unpin(h.node);
         }
@@ -237,35 +266,100 @@ impl Core {
     /// The call stands in the lines of its claims from now on.
     pub(crate) fn enter_place(&mut self, slot: u32) {
         let call = &self.calls[slot as usize];
-        if call.claims.is_empty() {
-            return;
+        let Some(keyed) = self.keyed.get_mut(call.keyed) else { return };
+        for claim in keyed.claims.iter() {
+            keyed.held.push(Held { node: self.keys.pin(&claim.key), write: claim.write });
         }
-        let (claims, seat) = (call.claims.clone(), (call.run, call.order()));
-        let mut held: smallvec::SmallVec<[crate::keys::Held; 1]> = smallvec::SmallVec::new();
-        for claim in claims.iter() {
-            held.push(crate::keys::Held { node: self.keys.pin(&claim.key), write: claim.write });
+        self.keys.enter(&keyed.held, (call.run, call.order()), slot);
+    }
+
+    /// The call has these claims from now on, and does not stand in line for them yet.
+    pub(crate) fn set_claims(&mut self, slot: u32, claims: Claims) {
+        let call = &mut self.calls[slot as usize];
+        match self.keyed.get_mut(call.keyed) {
+            Some(keyed) => keyed.claims = claims,
+            None if claims.is_empty() => {}
+            None => call.keyed = self.keyed.put(Keyed { claims, held: SmallVec::new() }),
         }
-        self.keys.enter(&held, seat, slot);
-        self.calls[slot as usize].held = held;
     }
 
     /// The one timer of a call; `NEVER` takes it away.
     pub(crate) fn set_timer(&mut self, slot: u32, due: Time) {
-        let old = std::mem::replace(&mut self.calls[slot as usize].timer, due);
+        let old = timer(&self.calls, &self.active, slot);
         if old == due {
             return;
         }
+        self.active_mut(slot).timer = due;
         if old != NEVER {
-            let calls = &self.calls;
-            self.timers.unset_call(|time, slot| calls[slot as usize].timer == time);
+            let Core { calls, active, timers, .. } = self;
+            timers.unset_call(|time, slot| timer(calls, active, slot) == time);
         }
         if due != NEVER {
             self.timers.set_call(due, slot);
         }
     }
 
+    /// Notes that a call waited for `cause` until now.
+    pub(crate) fn account(&mut self, slot: u32, cause: Cause) {
+        let now = self.now;
+        let since = &mut self.calls[slot as usize].since;
+        if now <= *since {
+            return;
+        }
+        let ns = now.0 - std::mem::replace(since, now).0;
+        let waits = &mut self.active_mut(slot).waits;
+        match waits.last_mut() {
+            Some(last) if last.cause == cause => last.ns += ns,
+            _ => waits.push(Wait { cause, ns }),
+        }
+    }
+
     pub(crate) fn call(&self, slot: u32) -> &Call {
         &self.calls[slot as usize]
+    }
+
+    /// What it has once it waited, is kept or has started.
+    pub(crate) fn active(&self, slot: u32) -> Option<&Active> {
+        self.active.get(self.call(slot).active)
+    }
+
+    pub(crate) fn active_mut(&mut self, slot: u32) -> &mut Active {
+        let number = &mut self.calls[slot as usize].active;
+        if *number == NONE {
+            *number = self.active.put(Active::default());
+        }
+        self.active.get_mut(*number).expect("an entry of its number")
+    }
+
+    pub(crate) fn settings(&self, slot: u32) -> &Settings {
+        &self.class(self.call(slot).class).settings
+    }
+
+    pub(crate) fn claims(&self, slot: u32) -> &[Claim] {
+        self.keyed.get(self.call(slot).keyed).map_or(&[], |keyed| &keyed.claims)
+    }
+
+    pub(crate) fn held(&self, slot: u32) -> &[Held] {
+        held(&self.keyed, self.call(slot))
+    }
+
+    /// What it takes.
+    pub(crate) fn inputs(&self, slot: u32) -> &[Input] {
+        let call = self.call(slot);
+        let (first, count) = (call.inputs.0 as usize, call.inputs.1 as usize);
+        &self.run_at(call.run).inputs[first..first + count]
+    }
+
+    /// The elements of a `foreach` call, once it has any.
+    pub(crate) fn elements(&self, slot: u32) -> Option<&Elements> {
+        let call = self.call(slot);
+        self.run_at(call.run).elements.get(call.elements as usize)
+    }
+
+    pub(crate) fn elements_mut(&mut self, slot: u32) -> Option<&mut Elements> {
+        let call = &self.calls[slot as usize];
+        let run = self.runs_slab[call.run as usize].as_mut()?;
+        run.elements.get_mut(call.elements as usize)
     }
 
     pub(crate) fn run_at(&self, run: u32) -> &Run {
@@ -288,7 +382,16 @@ impl Core {
         let slot = *run.listed.get(call.call as usize)?;
         match call.element {
             None => Some(slot),
-            Some(i) => self.call(slot).elements.as_ref()?.slots.get(i as usize).copied(),
+            Some(i) => self.elements(slot)?.slots.get(i as usize).copied(),
         }
     }
+}
+
+/// The nodes at which a call stands in line.
+pub(crate) fn held<'a>(keyed: &'a Pool<Keyed>, call: &Call) -> &'a [Held] {
+    keyed.get(call.keyed).map_or(&[], |keyed| &keyed.held)
+}
+
+fn timer(calls: &[Call], active: &Pool<Active>, slot: u32) -> Time {
+    active.get(calls[slot as usize].active).map_or(NEVER, |active| active.timer)
 }

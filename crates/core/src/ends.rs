@@ -1,12 +1,12 @@
 //! Ends: the outcome of a call and what follows for those that wait for it; cancelling, stopping, pausing.
 //! It does not know attempts or admission.
 
-use crate::call::{NEVER, State};
+use crate::call::{NEVER, NONE, State};
 use crate::core::Core;
 use crate::fault::Fault;
+use crate::pool::Pool;
 use crate::timers::TimerId;
 use crate::types::*;
-use std::time::Duration;
 
 /// Slots kept for the next runs when no run is left; a large run gives its memory back.
 const SLOTS_KEPT: usize = 4_096;
@@ -18,44 +18,42 @@ impl Core {
         if !in_flight {
             // Ready, but nobody has looked at it yet: it waited for the driver.
             let cause = self.cause(slot).unwrap_or(Cause::Resolve);
-            let now = self.now;
-            self.calls[slot as usize].account(cause, now);
+            self.account(slot, cause);
         }
         if self.planted.is(Fault::SkippedKeepsPlace) && outcome == Outcome::Skipped {
-            self.calls[slot as usize].held.clear();
+            let keyed = self.calls[slot as usize].keyed;
+            self.keyed.get_mut(keyed).into_iter().for_each(|keyed| keyed.held.clear());
         }
         if self.planted.is(Fault::PermitLeakedInBackoff) && self.call(slot).state == State::Backoff {
-            let needs = self.call(slot).settings.needs.clone();
+            let needs = self.settings(slot).needs.clone();
             for &(limit, amount) in &needs {
                 self.gates.take(limit, amount);
             }
         }
         self.set(slot, State::Ended);
         self.placed(slot);
+        self.forget_call(slot, outcome);
         let valued = matches!(outcome, Outcome::Failed | Outcome::Denied | Outcome::InDoubt);
+        let has_result = outcome == Outcome::Succeeded || (valued && self.settings(slot).failure_has_value);
         let call = &mut self.calls[slot as usize];
-        call.flags.has_result = outcome == Outcome::Succeeded || (valued && call.settings.failure_has_value);
+        call.flags.has_result = has_result;
         call.flags.good = call.flags.has_result || (outcome == Outcome::Skipped && reason == Reason::When);
         let run = call.run;
-        let mut waits = std::mem::take(&mut call.waits);
-        waits.dedup_by(|later, earlier| {
-            let same = later.cause == earlier.cause;
-            earlier.duration += if same { later.duration } else { Duration::ZERO };
-            same
-        });
+        let attempts = call.attempt;
+        let active = self.active.take(&mut call.active).unwrap_or_default();
+        let keyed = self.keyed.take(&mut call.keyed);
         let end = CallEnd {
             outcome,
             reason,
-            attempts: call.attempt,
-            started: (call.started != NEVER).then_some(call.started),
+            attempts,
+            started: (active.started != NEVER).then_some(active.started),
             ended: self.now,
-            waits,
+            waits: active.waits,
             call: self.call_ref(slot),
         };
-        self.actions.push_back(Action::Ended(Box::new(end)));
+        self.actions.push_back(Action::Ended(end));
         if outcome == Outcome::InDoubt && self.run_at(run).doubts.len() <= crate::policy::DOUBTS_MAX {
-            let claims = self.call(slot).claims.clone();
-            self.run_at_mut(run).doubts.push(claims);
+            self.run_at_mut(run).doubts.push(keyed.unwrap_or_default().claims);
         }
         self.ended.push_back(slot);
     }
@@ -64,7 +62,7 @@ impl Core {
     pub(crate) fn propagate(&mut self, slot: u32) {
         let run = self.call(slot).run;
         self.tell_takers(slot);
-        if self.call(slot).parent != crate::call::NONE {
+        if self.call(slot).parent != NONE {
             self.tell_parent(slot);
         }
         if self.run_at(run).gate.is_some() {
@@ -81,22 +79,22 @@ impl Core {
             (call.run, call.index, call.flags.has_result || self.planted.is(Fault::FailureHidesSkip))
         };
         let mut edge = self.call(slot).edges;
-        while edge != crate::call::NONE {
+        while edge != NONE {
             let crate::call::Edge { to, next, kind } = self.run_at(run).edges[edge as usize];
             edge = next;
             self.keys.touched += 1;
-            let now = self.now;
             let taker = &mut self.calls[to as usize];
             if taker.state != State::Inputs {
                 continue;
             }
             taker.pending -= 1;
-            let early = self.planted.is(Fault::InputSkipped) && taker.pending == 1 && taker.inputs.len() > 2;
+            let early = self.planted.is(Fault::InputSkipped) && taker.pending == 1 && taker.inputs.1 > 2;
+            let last = taker.pending == 0 || early;
             if kind == InputKind::Result && !has_result {
-                taker.account(Cause::Input(index), now);
+                self.account(to, Cause::Input(index));
                 self.end(to, Outcome::Skipped, Reason::Upstream(index));
-            } else if taker.pending == 0 || early {
-                taker.account(Cause::Input(index), now);
+            } else if last {
+                self.account(to, Cause::Input(index));
                 self.inputs_there(to);
             }
         }
@@ -106,15 +104,14 @@ impl Core {
         let call = self.call(slot);
         let (parent, good) = (call.parent, call.flags.good);
         let cancelled = call.flags.cancelled;
-        let elements = self.calls[parent as usize].elements.as_mut().expect("a parent has elements");
+        let elements = self.elements_mut(parent).expect("a parent has elements");
         elements.open -= 1;
         elements.without_result += u32::from(!good);
         elements.cancelled += u32::from(!good && cancelled);
-        if elements.open > 0 || self.call(parent).state != State::Elements {
+        let (open, lost, cancelled) = (elements.open, elements.without_result, elements.cancelled);
+        if open > 0 || self.call(parent).state != State::Elements {
             return;
         }
-        let elements = self.calls[parent as usize].elements.as_ref().expect("a parent has elements");
-        let (lost, cancelled) = (elements.without_result, elements.cancelled);
         match lost {
             0 => self.end(parent, Outcome::Succeeded, Reason::Tool),
             _ if cancelled == lost => self.end(parent, Outcome::Cancelled, Reason::Cancelled),
@@ -126,7 +123,7 @@ impl Core {
     fn tell_gate(&mut self, slot: u32) {
         let call = self.call(slot);
         let (run, order, index, good, foreach) =
-            (call.run, call.order(), call.index, call.flags.good, call.elements.is_some());
+            (call.run, call.order(), call.index, call.flags.good, call.elements != NONE);
         let gate = self.run_at_mut(run).gate.as_mut().expect("only asked with a gate");
         gate.open.remove(&order);
         if !good && !foreach && gate.failed.is_none_or(|(first, _)| order < first) {
@@ -156,6 +153,10 @@ impl Core {
             }
             State::Ready { .. } if self.planted.is(Fault::DrainStarts) && abort.is_none() => {}
             State::Doubt => self.end(slot, Outcome::InDoubt, reason),
+            State::Joined { leader } => {
+                self.end(slot, outcome, reason);
+                self.left_flight(leader);
+            }
             _ if self.call(slot).flags.doubtful => self.end(slot, Outcome::InDoubt, reason),
             _ => self.end(slot, outcome, reason),
         }
@@ -164,6 +165,9 @@ impl Core {
     /// Somebody cancels a run or one call of it.
     pub(crate) fn cancel(&mut self, run: RunId, call: Option<u32>, force: bool) {
         let Some(&run) = self.runs.get(&run) else { return };
+        if self.planted.is(Fault::CancelForgotten) && self.run_at(run).recovering.is_some() {
+            return;
+        }
         let abort = force.then_some(AbortReason::Cancelled);
         match call {
             None => self.cancel_run(run, Reason::Cancelled, abort),
@@ -186,7 +190,7 @@ impl Core {
 
     fn cease_whole(&mut self, slot: u32, reason: Reason, abort: Option<AbortReason>) {
         self.cease(slot, Outcome::Cancelled, reason, abort);
-        let elements = self.call(slot).elements.as_ref().map(|e| e.slots.clone()).unwrap_or_default();
+        let elements = self.elements(slot).map(|e| e.slots.clone()).unwrap_or_default();
         for element in elements {
             self.cease(element, Outcome::Cancelled, reason, abort);
         }
@@ -201,7 +205,9 @@ impl Core {
     /// Somebody pauses or resumes a run.
     pub(crate) fn pause(&mut self, run: RunId, paused: bool) {
         let Some(&run) = self.runs.get(&run) else { return };
-        if self.run_at(run).paused != paused {
+        if let Some(later) = &mut self.run_at_mut(run).recovering {
+            *later = paused;
+        } else if self.run_at(run).paused != paused {
             self.run_at_mut(run).paused = paused;
             self.pause_classes(run, paused);
         }
@@ -213,8 +219,10 @@ impl Core {
         if run.open || run.open_calls > 0 {
             return;
         }
+        self.forget_run(slot);
         let run = self.runs_slab[slot as usize].take().expect("it was there");
         self.runs.remove(&run.id);
+        self.recovering -= u32::from(run.recovering.is_some());
         self.shared &= !self.runs.is_empty();
         self.runs_free.push(slot);
         if let Some(deadline) = run.deadline {
@@ -224,14 +232,11 @@ impl Core {
         for limit in run.limits {
             self.gates.drop_limit(limit);
         }
+        debug_assert!(!self.runs.is_empty() || self.keyed.len() + self.active.len() == 0, "what ended has no entries");
         if self.runs.is_empty() && self.calls.len() > SLOTS_KEPT {
             self.forget_slots();
         } else {
-            for call in run.listed {
-                let elements = self.calls[call as usize].elements.take();
-                self.calls_free.extend(elements.iter().flat_map(|e| &e.slots).copied());
-                self.calls_free.push(call);
-            }
+            self.calls_free.extend(run.elements.iter().flat_map(|e| &e.slots).chain(&run.listed));
         }
         self.actions.push_back(Action::RunEnded { run: run.id, deadline_passed: run.deadline_passed });
     }
@@ -240,8 +245,11 @@ impl Core {
     fn forget_slots(&mut self) {
         self.calls = Vec::new();
         self.calls_free = Vec::new();
+        self.keyed = Pool::default();
+        self.active = Pool::default();
         self.unarmed = Vec::new();
         self.keys.woken.clear();
+        self.results.woken.clear();
         self.timers.forget_calls();
         self.admission.forget_calls();
     }

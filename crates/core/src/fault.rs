@@ -3,7 +3,7 @@
 
 /// A fault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[cfg_attr(not(feature = "sim"), allow(unreachable_pub, reason = "only the simulation names it"))]
+#[cfg_attr(not(feature = "sim"), allow(unreachable_pub, dead_code, reason = "only the simulation names it"))]
 #[allow(missing_docs, reason = "the names are listed with their meaning in `Fault::ALL`")]
 pub enum Fault {
     UnresolvedOverlapsNothing,
@@ -30,6 +30,36 @@ pub enum Fault {
     DrainStarts,
     InputSkipped,
     FailureHidesSkip,
+    StartNotAwaited,
+    RepeatNotAwaited,
+    FailedLaunches,
+    LostWriteRerun,
+    LostLeavesPlace,
+    RecoveredLeavesPlace,
+    FinishedTwice,
+    CancelForgotten,
+    DeadlineForgotten,
+    RecoveringAdmits,
+    LegalityDropped,
+    ResolvedForgotten,
+    ApprovalSkipped,
+    ApprovalLeavesPlace,
+    DeniedKeepsPlace,
+    WriteStartKeeps,
+    WriteEndKeeps,
+    HandedAcrossWrite,
+    ArgumentForgotten,
+    FailureKept,
+    KeptInDoubt,
+    JoinedTakesAmounts,
+    JoinedLeavesPlace,
+    FlightNotJoined,
+    CancelAbortsJoined,
+    ExpiredHandedOn,
+    ResultCrossesRuns,
+    ReuseForgotten,
+    KeptUnderWriter,
+    StruckFlightJoined,
 }
 
 #[cfg(feature = "sim")]
@@ -60,6 +90,36 @@ impl Fault {
         (Fault::DrainStarts, "a drained run still starts what is ready"),
         (Fault::InputSkipped, "a call does not wait for its last input"),
         (Fault::FailureHidesSkip, "what needs a failed result runs all the same"),
+        (Fault::StartNotAwaited, "a write starts before its record is on disk"),
+        (Fault::RepeatNotAwaited, "the record of a write that may be repeated is not waited for"),
+        (Fault::FailedLaunches, "a write starts although its record could not be kept"),
+        (Fault::LostWriteRerun, "a lost write is run again without a doubt"),
+        (Fault::LostLeavesPlace, "a lost attempt releases its place"),
+        (Fault::RecoveredLeavesPlace, "a recovered start forgets its place"),
+        (Fault::FinishedTwice, "an end is accepted twice in recovery"),
+        (Fault::CancelForgotten, "a recorded cancel is forgotten"),
+        (Fault::DeadlineForgotten, "a recorded deadline is forgotten"),
+        (Fault::RecoveringAdmits, "a recovered run goes on before all was told"),
+        (Fault::LegalityDropped, "a record is not checked for legality"),
+        (Fault::ResolvedForgotten, "the place of a resolution that ends a call is not recorded"),
+        (Fault::ApprovalSkipped, "nobody is asked for approval after a crash"),
+        (Fault::ApprovalLeavesPlace, "a call that waits for approval leaves its place"),
+        (Fault::DeniedKeepsPlace, "a denied call keeps its place"),
+        (Fault::WriteStartKeeps, "results stay when a write of what they read starts"),
+        (Fault::WriteEndKeeps, "results stay when a write of what they read, or a doubt about one, ends"),
+        (Fault::HandedAcrossWrite, "a result is handed on before the call's turn has come"),
+        (Fault::ArgumentForgotten, "an identity forgets an argument"),
+        (Fault::FailureKept, "a failure is kept as a result"),
+        (Fault::KeptInDoubt, "a result is kept while what it read is in doubt"),
+        (Fault::JoinedTakesAmounts, "a call that joins a flight takes amounts"),
+        (Fault::JoinedLeavesPlace, "a call that joins a flight leaves its place"),
+        (Fault::FlightNotJoined, "nobody joins a flight"),
+        (Fault::CancelAbortsJoined, "cancelling a leader aborts the flight that others have joined"),
+        (Fault::ExpiredHandedOn, "a result that is too old is handed on"),
+        (Fault::ResultCrossesRuns, "a result of one run is handed to another that wants its own only"),
+        (Fault::ReuseForgotten, "that a call was handed a result is not recorded"),
+        (Fault::KeptUnderWriter, "a result is kept while the attempt around its run writes what it read"),
+        (Fault::StruckFlightJoined, "a write leaves flights as they are"),
     ];
 }
 

@@ -2,11 +2,10 @@
 //! It does not know calls or runs; whoever waits is a class with its key.
 
 use crate::fault::{Fault, Planted};
+use crate::keys::NumberMap;
 use crate::policy::ClassKey;
+use crate::sorted::Sorted;
 use crate::types::{Cause, LimitId, RateId, Time};
-use hashbrown::HashMap;
-use std::collections::BTreeSet;
-use std::ops::Bound::{Excluded, Unbounded};
 use std::time::Duration;
 
 /// Something that lets calls through one by one.
@@ -25,22 +24,41 @@ impl GateId {
     }
 }
 
-/// Classes that wait at a gate, by the amount they wait for.
+/// Classes that wait at a gate, by the amount they wait for; none is without classes, but for the only one.
 #[derive(Debug, Default)]
-struct Parked(BTreeSet<(u64, ClassKey, u32)>);
+struct Parked(Vec<(u64, Sorted<(ClassKey, u32)>)>);
 
 impl Parked {
+    fn insert(&mut self, amount: u64, key: ClassKey, class: u32) {
+        let at = self.0.binary_search_by_key(&amount, |x| x.0).unwrap_or_else(|at| {
+            self.0.insert(at, (amount, Sorted::default()));
+            at
+        });
+        self.0[at].1.insert((key, class));
+        if self.0.len() == 2 {
+            self.0.retain(|x| !x.1.is_empty());
+        }
+    }
+
+    fn remove(&mut self, amount: u64, key: ClassKey, class: u32) {
+        let Ok(at) = self.0.binary_search_by_key(&amount, |x| x.0) else { return };
+        self.0[at].1.remove((key, class));
+        if self.0[at].1.is_empty() && self.0.len() > 1 {
+            self.0.remove(at);
+        }
+    }
+
     /// The best that waits for no more than `room`: one look per amount.
     fn best(&self, room: u64) -> Option<(ClassKey, u32)> {
-        let mut best: Option<(ClassKey, u32)> = None;
-        let mut next = self.0.first();
-        while let Some(&(amount, key, class)) = next
-            && amount <= room
-        {
-            best = Some(best.map_or((key, class), |b| b.min((key, class))));
-            next = self.0.range((Excluded((amount, ClassKey::LAST, u32::MAX)), Unbounded)).next();
-        }
-        best
+        self.0.iter().take_while(|x| x.0 <= room).filter_map(|x| x.1.first()).min()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.first().is_none_or(|x| x.1.is_empty())
+    }
+
+    fn classes(&self) -> impl Iterator<Item = u32> + '_ {
+        self.0.iter().flat_map(|x| x.1.iter()).map(|x| x.1)
     }
 }
 
@@ -63,8 +81,8 @@ struct Rate {
 /// All limits and rates of an engine. A limit nobody set has no bound.
 #[derive(Debug, Default)]
 pub(crate) struct Gates {
-    limits: HashMap<LimitId, Limit>,
-    rates: HashMap<RateId, Rate>,
+    limits: NumberMap<LimitId, Limit>,
+    rates: NumberMap<RateId, Rate>,
     /// Gates that may have room for somebody who waits there.
     pub(crate) freed: Vec<GateId>,
     planted: Planted,
@@ -107,20 +125,20 @@ impl Gates {
 
     /// All classes that wait for a limit.
     pub(crate) fn parked_at(&self, id: LimitId) -> Vec<u32> {
-        self.limits.get(&id).into_iter().flat_map(|limit| &limit.parked.0).map(|x| x.2).collect()
+        self.limits.get(&id).into_iter().flat_map(|limit| limit.parked.classes()).collect()
     }
 
     /// Takes an amount; gives whether some class waits for the limit.
     pub(crate) fn take(&mut self, id: LimitId, amount: u64) -> bool {
         let Some(limit) = self.limits.get_mut(&id) else { return false };
         limit.used += amount;
-        !limit.parked.0.is_empty()
+        !limit.parked.is_empty()
     }
 
     pub(crate) fn give_back(&mut self, id: LimitId, amount: u64) {
         let Some(limit) = self.limits.get_mut(&id) else { return };
         limit.used -= amount;
-        if !limit.parked.0.is_empty() && !self.planted.is(Fault::WakeLost) {
+        if !limit.parked.is_empty() && !self.planted.is(Fault::WakeLost) {
             self.freed.push(GateId::Limit(id));
         }
     }
@@ -143,13 +161,13 @@ impl Gates {
     /// The class waits at the gate for this amount.
     pub(crate) fn park(&mut self, gate: GateId, amount: u64, key: ClassKey, class: u32) {
         if let Some(parked) = self.parked(gate) {
-            parked.0.insert((amount, key, class));
+            parked.insert(amount, key, class);
         }
     }
 
     pub(crate) fn unpark(&mut self, gate: GateId, amount: u64, key: ClassKey, class: u32) {
         if let Some(parked) = self.parked(gate) {
-            parked.0.remove(&(amount, key, class));
+            parked.remove(amount, key, class);
         }
     }
 
@@ -171,7 +189,7 @@ impl Gates {
     }
 
     pub(crate) fn is_waited_for(&mut self, gate: GateId) -> bool {
-        self.parked(gate).is_some_and(|parked| !parked.0.is_empty())
+        self.parked(gate).is_some_and(|parked| !parked.is_empty())
     }
 
     fn parked(&mut self, gate: GateId) -> Option<&mut Parked> {

@@ -13,10 +13,14 @@ use crate::policy::KEY_DEPTH_MAX;
 use crate::seats::{Seat, SeatMap};
 use crate::types::Key;
 use hashbrown::HashMap;
+use smallvec::SmallVec;
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// A node of the tree of keys.
 pub(crate) type NodeId = u32;
+
+/// The nodes at which something is noted.
+pub(crate) type Noted = SmallVec<[NodeId; 1]>;
 
 /// The root: the key `*`.
 const ROOT: NodeId = 0;
@@ -62,6 +66,17 @@ struct Node {
     waiting: Option<Box<[SeatMap; 4]>>,
     /// What attempts hold now, across runs.
     holds: Option<Box<Holds>>,
+    /// What is noted here and below, of each kind.
+    noted: Option<Box<[[SeatMap; 2]; 2]>>,
+}
+
+/// What is noted in the tree beside calls, to be found by a key that overlaps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Note {
+    /// A result that may be handed on, at what it read.
+    Result,
+    /// A write of which nobody knows whether it took effect, at what it wrote.
+    Doubt,
 }
 
 #[derive(Debug, Default)]
@@ -89,19 +104,26 @@ impl Node {
             lines: Default::default(),
             waiting: None,
             holds: None,
+            noted: None,
         }
     }
 }
 
-/// Keys are hashes already: one multiplication spreads them over all bits.
+/// Keys are hashes already, and ids are counted up: one multiplication spreads them over all bits.
 #[derive(Debug, Default)]
-struct Spread(u64);
+pub(crate) struct Spread(u64);
+
+/// A map from numbers.
+pub(crate) type NumberMap<K, V> = HashMap<K, V, BuildHasherDefault<Spread>>;
 
 impl Hasher for Spread {
     fn write(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             self.write_u64(u64::from(byte));
         }
+    }
+    fn write_u32(&mut self, n: u32) {
+        self.write_u64(u64::from(n));
     }
     fn write_u64(&mut self, n: u64) {
         self.0 = (self.0 ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -116,7 +138,7 @@ impl Hasher for Spread {
 pub(crate) struct Keys {
     nodes: Vec<Node>,
     free: Vec<NodeId>,
-    by_hash: HashMap<u64, NodeId, BuildHasherDefault<Spread>>,
+    by_hash: NumberMap<u64, NodeId>,
     /// Calls whose line has moved past them, to be looked at again, and who left it last.
     pub(crate) woken: Vec<(u32, u32)>,
     /// Nodes where a hold ended while somebody waits there.
@@ -145,12 +167,15 @@ impl Keys {
         }
     }
 
+    /// How many segments of a key count.
+    fn depth(&self, key: &Key) -> usize {
+        let depth = key.0.len().min(KEY_DEPTH_MAX);
+        if self.planted.is(Fault::SiblingOverlaps) && depth > 1 { depth - 1 } else { depth }
+    }
+
     /// The node of a key, kept until `unpin`.
     pub(crate) fn pin(&mut self, key: &Key) -> NodeId {
-        let mut depth = key.0.len().min(KEY_DEPTH_MAX);
-        if self.planted.is(Fault::SiblingOverlaps) && depth > 1 {
-            depth -= 1;
-        }
+        let depth = self.depth(key);
         let Some(&last) = key.0[..depth].last() else {
             self.nodes[ROOT as usize].pins += 1;
             return ROOT;
@@ -204,6 +229,7 @@ impl Keys {
             }
             let (parent, hash, next, previous) = (n.parent, n.hash, n.next, n.previous);
             n.holds = None;
+            n.noted = None;
             n.waiting = None;
             if next != NONE {
                 self.nodes[next as usize].previous = previous;
@@ -303,7 +329,7 @@ impl Keys {
                     (WRITERS_BELOW, own && !planted.is(Fault::SubtreeMissed)),
                     (READERS_BELOW, own && readers),
                 ] {
-                    if !concerns {
+                    if !concerns || node.lines[line as usize].is_empty() {
                         continue;
                     }
                     self.touched += 1;
@@ -433,6 +459,50 @@ impl Keys {
     pub(crate) fn waiting_hold(&self, node: NodeId, kind: usize, after: u64) -> Option<(u64, u32)> {
         let holds = self.nodes.get(node as usize)?.holds.as_ref()?;
         holds.waiting[kind].first_from((0, after + 1)).map(|(seat, slot)| (seat.1, slot))
+    }
+
+    /// The number can be found by keys that overlap these from now on; their nodes are pinned until `forget`.
+    pub(crate) fn note<'a>(&mut self, note: Note, keys: impl Iterator<Item = &'a Key>, number: u64) -> Noted {
+        let nodes: Noted = keys.map(|key| self.pin(key)).collect();
+        self.each_noted(note, &nodes, |line| line.insert((0, number), 0));
+        nodes
+    }
+
+    /// It cannot be found any more.
+    pub(crate) fn forget(&mut self, note: Note, nodes: &Noted, number: u64) {
+        self.each_noted(note, nodes, |line| {
+            line.remove((0, number));
+        });
+        for &node in nodes {
+            self.unpin(node);
+        }
+    }
+
+    fn each_noted(&mut self, note: Note, nodes: &Noted, mut f: impl FnMut(&mut SeatMap)) {
+        for &own in nodes {
+            let mut id = own;
+            while id != NONE {
+                let node = &mut self.nodes[id as usize];
+                f(&mut node.noted.get_or_insert_default()[note as usize][usize::from(id != own)]);
+                self.touched += 1;
+                id = node.parent;
+            }
+        }
+    }
+
+    /// The numbers of this kind noted at a key that overlaps this one.
+    pub(crate) fn noted(&self, note: Note, key: &Key) -> impl Iterator<Item = u64> {
+        let depth = self.depth(key);
+        let mut above = Some(ROOT);
+        let nodes = (0..=depth).map_while(move |at| {
+            let id = above?;
+            above = key.0.get(at).and_then(|hash| self.by_hash.get(hash)).copied();
+            Some((at == depth, &self.nodes[id as usize]))
+        });
+        let lines = nodes.filter_map(move |(own, node)| Some((own, &node.noted.as_ref()?[note as usize])));
+        lines
+            .flat_map(|(own, [here, below])| here.iter().chain(below.iter().filter(move |_| own)))
+            .map(|(seat, _)| seat.1)
     }
 
     /// How many nodes there are, for the tests of memory.

@@ -15,10 +15,14 @@ mod keys;
 mod listing;
 mod order;
 pub mod policy;
+mod pool;
 mod queue;
+mod recover;
+mod reuse;
 mod seats;
 #[cfg(feature = "sim")]
 pub mod sim;
+mod sorted;
 mod timers;
 mod types;
 mod view;

@@ -2,14 +2,13 @@
 //! It does not know how calls start or end.
 
 use crate::call::*;
-use crate::core::Core;
+use crate::core::{Core, held};
 use crate::fault::Fault;
-use crate::order::{inherit, ranks, serial_order};
+use crate::order::{inherit, own_rank, ranks};
 use crate::policy::{RANK_VISITS_MAX, Rank};
 use crate::timers::TimerId;
 use crate::types::*;
 use hashbrown::HashMap;
-use smallvec::SmallVec;
 use std::sync::Arc;
 
 impl Core {
@@ -27,12 +26,15 @@ impl Core {
             weight: spec.weight.max(1),
             seed: spec.seed,
             open: spec.open,
-            paused: false,
+            paused: spec.recovering && !self.planted.is(Fault::RecoveringAdmits),
+            recovering: spec.recovering.then_some(false),
             cancelling: false,
             deadline: spec.deadline,
             deadline_passed: false,
             limits: spec.limits.iter().map(|x| x.0).collect(),
             listed: Vec::with_capacity(spec.calls.len()),
+            inputs: Vec::new(),
+            elements: Vec::new(),
             edges: Vec::new(),
             open_calls: 0,
             service: 0,
@@ -54,6 +56,7 @@ impl Core {
             }
         };
         self.runs.insert(spec.run, slot);
+        self.recovering += u32::from(spec.recovering);
         if self.runs.len() > 1 && !self.shared {
             self.shared = true;
             self.hold_all();
@@ -88,7 +91,7 @@ impl Core {
             let call = &mut self.calls[slot as usize];
             if call.in_flight() && !call.flags.holding {
                 call.flags.holding = true;
-                self.keys.hold(&call.held, slot);
+                self.keys.hold(held(&self.keyed, call), slot);
             }
         }
     }
@@ -100,46 +103,52 @@ impl Core {
             slot,
             attempt: attempt.attempt,
             run: call.run,
-            needs: call.settings.needs.clone(),
+            needs: self.settings(slot).needs.clone(),
             lent: false,
         })
     }
 
     fn list(&mut self, run: u32, calls: Vec<CallSpec>) {
         let base = u32::try_from(self.run_at(run).listed.len()).expect("fewer than 2^32 calls");
-        let order = serial_order(base, &calls);
-        let mut ranks = ranks(base, &calls, &order);
-        for rank in &mut ranks {
-            rank.order = seat_order(base + u32::try_from(rank.order).unwrap_or(NONE), NONE);
-        }
+        let count = u32::try_from(calls.len()).expect("fewer than 2^32 calls");
+        let ranks = ranks(base, &calls);
         self.calls.reserve(calls.len().saturating_sub(self.calls_free.len()));
-        let first = u32::try_from(calls.len()).expect("fewer than 2^32 calls");
-        let mut new = Vec::with_capacity(calls.len());
-        // Only those with keys, or inputs, are gone through again for them.
+        // Only those with keys, or inputs, are gone through again for them; what stands before the first of those
+        // depends on nothing that is still to come, and takes its first step at once.
         let (mut placed, mut connected) = (Vec::new(), Vec::new());
+        let mut arrived = 0;
         let mut last: Option<(*const Settings, u32)> = None;
-        for ((spec, rank), i) in calls.into_iter().zip(ranks).zip(0..first) {
+        for (spec, i) in calls.into_iter().zip(0..count) {
             let address = Arc::as_ptr(&spec.settings);
             let class = match last {
                 Some((known, class)) if known == address => class,
                 _ => self.class_of(run, &spec.settings),
             };
             last = Some((address, class));
-            let mut claims = spec.claims;
-            if spec.resolve && self.planted.is(Fault::UnresolvedOverlapsNothing) {
-                claims = Arc::from([]);
-            }
-            let (has_keys, has_inputs) = (!claims.is_empty(), !spec.inputs.is_empty());
-            let mut call = self.new_call(run, class, spec.settings, claims, rank);
+            let mut rank = ranks.as_ref().map_or_else(|| own_rank(&spec.settings, i), |ranks| ranks[i as usize]);
+            rank.order = seat_order(base + u32::try_from(rank.order).unwrap_or(NONE), NONE);
+            let mut call = self.new_call(run, class, rank);
             call.index = base + i;
-            call.inputs = spec.inputs;
             call.flags.foreach = spec.foreach;
             call.flags.resolve = spec.resolve || spec.foreach;
             let slot = self.put_call(call);
-            self.run_at_mut(run).listed.push(slot);
-            new.push(slot);
-            placed.extend(has_keys.then_some(slot));
-            connected.extend(has_inputs.then_some(slot));
+            let nothing = spec.resolve && self.planted.is(Fault::UnresolvedOverlapsNothing);
+            if !spec.claims.is_empty() && !nothing {
+                self.set_claims(slot, spec.claims);
+                placed.push(slot);
+            }
+            let run = self.run_at_mut(run);
+            run.listed.push(slot);
+            if !spec.inputs.is_empty() {
+                let first = u32::try_from(run.inputs.len()).expect("fewer than 2^32 inputs");
+                run.inputs.extend_from_slice(&spec.inputs);
+                self.calls[slot as usize].inputs = (first, u32::try_from(spec.inputs.len()).unwrap_or(NONE));
+                connected.push(slot);
+            }
+            if placed.is_empty() && connected.is_empty() {
+                self.arrive(slot);
+                arrived = i + 1;
+            }
         }
         for &slot in &placed {
             self.enter_place(slot);
@@ -147,35 +156,30 @@ impl Core {
         for &slot in &connected {
             self.connect(run, base, slot);
         }
-        for &slot in &new {
-            self.arrive(slot);
+        for i in arrived..count {
+            self.arrive(self.run_at(run).listed[(base + i) as usize]);
         }
     }
 
-    fn new_call(&self, run: u32, class: u32, settings: Arc<Settings>, claims: Claims, rank: Rank) -> Call {
+    fn new_call(&self, run: u32, class: u32, rank: Rank) -> Call {
         Call {
-            run,
-            index: 0,
-            element: NONE,
             state: State::Inputs,
-            settings,
-            claims,
-            held: SmallVec::new(),
+            flags: Flags::default(),
+            run,
             class,
-            rank,
-            inputs: SmallVec::new(),
             pending: 0,
             edges: NONE,
-            parent: NONE,
-            attempt: 0,
-            attempt_started: NEVER,
-            started: NEVER,
-            timer: NEVER,
-            since: self.now,
-            waits: Vec::new(),
             readied: 0,
-            flags: Flags::default(),
-            elements: None,
+            index: 0,
+            attempt: 0,
+            active: NONE,
+            keyed: NONE,
+            rank,
+            since: self.now,
+            inputs: (0, 0),
+            element: NONE,
+            parent: NONE,
+            elements: NONE,
         }
     }
 
@@ -205,8 +209,8 @@ impl Core {
     /// Makes the edges to a new call from its inputs, and passes its rank on to earlier calls.
     fn connect(&mut self, run: u32, base: u32, slot: u32) {
         let mut earlier = false;
-        for i in 0..self.call(slot).inputs.len() {
-            let input = self.call(slot).inputs[i];
+        for i in 0..self.inputs(slot).len() {
+            let input = self.inputs(slot)[i];
             let Some(&from) = self.run_at(run).listed.get(input.call as usize) else { continue };
             earlier |= input.call < base;
             if self.call(from).state == State::Ended {
@@ -230,15 +234,16 @@ impl Core {
         let mut visits = std::collections::VecDeque::from([slot]);
         let mut left = RANK_VISITS_MAX;
         while let Some(taker) = visits.pop_front() {
-            let (after, inputs) = (self.call(taker).rank, self.call(taker).inputs.clone());
-            for input in &inputs {
+            let after = self.call(taker).rank;
+            for i in 0..self.inputs(taker).len() {
+                let input = self.inputs(taker)[i];
                 let Some(&from) = self.run_at(run).listed.get(input.call as usize) else { continue };
                 let call = self.call(from);
                 if call.state == State::Ended || left == 0 {
                     continue;
                 }
                 left -= 1;
-                let expect = u64::try_from(call.settings.expect.as_nanos()).unwrap_or(u64::MAX);
+                let expect = u64::try_from(self.settings(from).expect.as_nanos()).unwrap_or(u64::MAX);
                 let through = Rank::new(after.priority(), after.path_ns().saturating_add(expect), after.order);
                 let rank = inherit(call.rank, through);
                 if rank != call.rank {
@@ -272,7 +277,10 @@ impl Core {
                     from.state == State::Ended && !from.flags.has_result
                 })
         };
-        if let Some(input) = call.inputs.iter().find(ended) {
+        // An input that has not ended is an edge.
+        if call.pending < call.inputs.1
+            && let Some(input) = self.inputs(slot).iter().find(ended)
+        {
             let upstream = Reason::Upstream(input.call);
             return self.end(slot, Outcome::Skipped, upstream);
         }
@@ -302,7 +310,7 @@ impl Core {
             if self.planted.is(Fault::ElementsLast) {
                 rank.order |= 1 << 63;
             }
-            let mut element = self.new_call(run, call.class, call.settings.clone(), Arc::from([]), rank);
+            let mut element = self.new_call(run, call.class, rank);
             element.index = index;
             element.element = i;
             element.parent = slot;
@@ -313,7 +321,9 @@ impl Core {
         }
         let elements = Elements { slots, unplaced: count, open: count, without_result: 0, cancelled: 0 };
         let slots = elements.slots.clone();
-        self.calls[slot as usize].elements = Some(Box::new(elements));
+        let known = &mut self.run_at_mut(run).elements;
+        known.push(elements);
+        self.calls[slot as usize].elements = u32::try_from(known.len() - 1).expect("fewer than 2^32 calls");
         self.set(slot, State::Elements);
         if self.planted.is(Fault::ParentLeavesEarly) {
             self.leave_place(slot);
@@ -331,7 +341,7 @@ impl Core {
             return;
         }
         let parent = call.parent;
-        let elements = self.calls[parent as usize].elements.as_mut().expect("a parent has elements");
+        let elements = self.elements_mut(parent).expect("a parent has elements");
         elements.unplaced -= 1;
         if elements.unplaced == 0 && !self.planted.is(Fault::ParentLeavesEarly) {
             self.leave_place(parent);

@@ -2,18 +2,47 @@
 //! It does not know states, keys or time.
 
 use crate::policy::Rank;
-use crate::types::CallSpec;
+use crate::types::{CallSpec, Settings};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+/// The rank of each call: priority inherited from what waits for it, its longest expected remaining path, by one
+/// pass against the serial order, and its place there. `base` is the index of the first of `calls`. Nothing where no
+/// call takes another of these: then each has its own rank.
+pub(crate) fn ranks(base: u32, calls: &[CallSpec]) -> Option<Vec<Rank>> {
+    if !calls.iter().any(|call| call.inputs.iter().any(|input| input.call >= base)) {
+        return None;
+    }
+    let order = serial_order(base, calls);
+    let mut ranks = vec![Rank::new(0, 0, 0); calls.len()];
+    for place in (0..calls.len()).rev() {
+        let i = order.as_ref().map_or(place, |order| order[place] as usize);
+        let (own, before) = (own_rank(&calls[i].settings, place as u64), ranks[i]);
+        let path = before.path_ns().saturating_add(own.path_ns());
+        let own = Rank::new(before.priority().max(own.priority()), path, own.order);
+        ranks[i] = own;
+        for input in calls[i].inputs.iter().filter(|x| x.call >= base) {
+            let before = &mut ranks[(input.call - base) as usize];
+            *before = inherit(*before, own);
+        }
+    }
+    Some(ranks)
+}
+
+/// The rank of a call that nobody waits for.
+pub(crate) fn own_rank(settings: &Settings, place: impl Into<u64>) -> Rank {
+    let expect = u64::try_from(settings.expect.as_nanos()).unwrap_or(u64::MAX);
+    Rank::new(settings.priority, expect, place.into())
+}
+
 /// The serial order (DESIGN 3.1): repeatedly the earliest listed call whose inputs have all been taken. Gives the
-/// call at each place. `base` is the index of the first of `calls`; inputs before it count as taken. Calls on a
+/// call at each place, or nothing where that is the list's order. Inputs before `base` count as taken. Calls on a
 /// cycle, which validation refuses, come last in list order.
-pub(crate) fn serial_order(base: u32, calls: &[CallSpec]) -> Vec<u32> {
+fn serial_order(base: u32, calls: &[CallSpec]) -> Option<Vec<u32>> {
     let n = u32::try_from(calls.len()).expect("fewer than 2^32 calls");
-    let inner = |i: u32, c: &CallSpec| c.inputs.iter().any(|input| input.call >= base + i);
-    if !calls.iter().zip(0_u32..).any(|(c, i)| inner(i, c)) {
-        return (0..n).collect();
+    let later = |i: u32, c: &CallSpec| c.inputs.iter().any(|input| input.call >= base + i);
+    if !calls.iter().zip(0_u32..).any(|(c, i)| later(i, c)) {
+        return None;
     }
     let mut missing = vec![0_u32; calls.len()];
     let mut takers: Vec<Vec<u32>> = vec![Vec::new(); calls.len()];
@@ -35,26 +64,7 @@ pub(crate) fn serial_order(base: u32, calls: &[CallSpec]) -> Vec<u32> {
         }
     }
     order.extend((0..n).filter(|&i| missing[i as usize] > 0));
-    order
-}
-
-/// The rank of each call: priority inherited from what waits for it, and its longest expected remaining path, by
-/// one pass against the serial order.
-pub(crate) fn ranks(base: u32, calls: &[CallSpec], order: &[u32]) -> Vec<Rank> {
-    let mut ranks: Vec<Rank> = calls.iter().map(|c| Rank::new(c.settings.priority, 0, 0)).collect();
-    for (place, &i) in order.iter().enumerate().rev() {
-        let place = place as u64;
-        let call = &calls[i as usize];
-        let expect = u64::try_from(call.settings.expect.as_nanos()).unwrap_or(u64::MAX);
-        let own = ranks[i as usize];
-        let own = Rank::new(own.priority(), own.path_ns().saturating_add(expect), place);
-        ranks[i as usize] = own;
-        for input in call.inputs.iter().filter(|x| x.call >= base) {
-            let before = &mut ranks[(input.call - base) as usize];
-            *before = inherit(*before, own);
-        }
-    }
-    ranks
+    Some(order)
 }
 
 /// The rank of a call that one of rank `after` waits for; its own expected time is not added.

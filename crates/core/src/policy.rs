@@ -8,7 +8,7 @@
 //! beyond what the calls that were open beside it account for. Aged calls come first, in order of ageing, and the
 //! first of them reserves what it needs.
 
-use crate::types::{AttemptEnd, FailureClass, InDoubtPolicy, Reached, Retry, Settings};
+use crate::types::{AttemptEnd, FailureClass, InDoubtPolicy, Reached, Retry, Settings, Time};
 use std::time::Duration;
 
 /// Starts that may pass a ready call before it ages. Large enough that backfill does its work in plans of ordinary
@@ -25,6 +25,10 @@ pub const KEY_DEPTH_MAX: usize = 64;
 /// Doubts remembered one by one to mark what starts after them; beyond, everything is marked.
 pub const DOUBTS_MAX: usize = 64;
 
+/// Results kept to be handed on; beyond, the oldest goes. Some 300 bytes each: 20 MB at most, and more than a run of
+/// ordinary size has calls. What their values take is the driver's to bound.
+pub const RESULTS_MAX: usize = 65_536;
+
 /// How far new work passes its rank on to earlier calls when calls are added to a run in progress.
 pub const RANK_VISITS_MAX: usize = 64;
 
@@ -40,6 +44,11 @@ pub fn service(weight: u32) -> u64 {
 /// rank and go first, which in a plan of any size is the critical path at work; what comes later is a stream.
 pub fn ages_at(starts: u64, open: u64) -> u64 {
     starts + OVERTAKES + open
+}
+
+/// Whether a result may still be handed on.
+pub fn is_fresh(ttl: Option<Duration>, given: Time, now: Time) -> bool {
+    ttl.is_none_or(|ttl| now < given.after(ttl))
 }
 
 /// What follows the end of an attempt.
@@ -100,6 +109,19 @@ pub fn after_attempt(settings: &Settings, ended: Ended) -> Next {
         return Next::Retry(delay);
     }
     Next::Fail
+}
+
+/// What follows an attempt that was lost with the engine that ran it. It is no failure of the tool's, so another
+/// follows also where the retry policy allows no more.
+pub fn after_loss(settings: &Settings, cancelled: bool) -> Next {
+    match (settings.repeatable, settings.in_doubt) {
+        (true, _) if cancelled => Next::Cancel,
+        (true, _) => Next::Retry(Duration::ZERO),
+        (false, _) if cancelled => Next::Doubt,
+        (false, InDoubtPolicy::Fail) => Next::Doubt,
+        (false, InDoubtPolicy::Rerun) => Next::Retry(Duration::ZERO),
+        (false, InDoubtPolicy::Ask(bound)) => Next::Ask(bound),
+    }
 }
 
 /// The delay after the attempt `attempt`: exponential, capped, and between half and the whole of that at random

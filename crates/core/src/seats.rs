@@ -1,7 +1,7 @@
 //! A small ordered map from seats to calls: empty and one-element maps allocate nothing.
 //! It does not know what a seat stands for.
 
-use std::collections::BTreeMap;
+use crate::sorted::Sorted;
 
 /// A place in the order of a run: (run, place). Seats of different runs never mix.
 pub(crate) type Seat = (u32, u64);
@@ -12,8 +12,7 @@ pub(crate) enum SeatMap {
     #[default]
     Empty,
     One(Seat, u32),
-    #[expect(clippy::box_collection, reason = "there is one of these per line of every key; most are empty")]
-    Many(Box<BTreeMap<Seat, u32>>),
+    Many(Sorted<(Seat, u32)>),
 }
 
 impl SeatMap {
@@ -22,12 +21,12 @@ impl SeatMap {
             SeatMap::Empty => *self = SeatMap::One(seat, slot),
             SeatMap::One(s, _) if *s == seat => *self = SeatMap::One(seat, slot),
             SeatMap::One(s, v) => {
-                let map = BTreeMap::from([(*s, *v), (seat, slot)]);
-                *self = SeatMap::Many(Box::new(map));
+                let mut many = Sorted::default();
+                many.insert((*s, *v));
+                many.insert((seat, slot));
+                *self = SeatMap::Many(many);
             }
-            SeatMap::Many(map) => {
-                map.insert(seat, slot);
-            }
+            SeatMap::Many(many) => many.insert((seat, slot)),
         }
     }
 
@@ -39,19 +38,26 @@ impl SeatMap {
                 true
             }
             SeatMap::Empty | SeatMap::One(..) => false,
-            SeatMap::Many(map) => {
-                let was = map.remove(&seat).is_some();
-                if map.is_empty() {
+            SeatMap::Many(many) => {
+                let Some(entry) = many.first_from((seat, 0)).filter(|entry| entry.0 == seat) else { return false };
+                many.remove(entry);
+                if many.is_empty() {
                     *self = SeatMap::Empty;
                 }
-                was
+                true
             }
         }
     }
 
     /// The first seat of a run.
     pub(crate) fn first_of(&self, run: u32) -> Option<(Seat, u32)> {
-        self.first_from((run, 0)).filter(|(s, _)| s.0 == run)
+        let first = match self {
+            SeatMap::Empty => return None,
+            SeatMap::One(s, v) => (*s, *v),
+            SeatMap::Many(many) => many.first()?,
+        };
+        let first = if first.0.0 < run { self.first_from((run, 0)) } else { Some(first) };
+        first.filter(|(s, _)| s.0 == run)
     }
 
     /// The first entry that is not before `seat`.
@@ -59,7 +65,7 @@ impl SeatMap {
         match self {
             SeatMap::Empty => None,
             SeatMap::One(s, v) => (*s >= seat).then_some((*s, *v)),
-            SeatMap::Many(map) => map.range(seat..).next().map(|(s, v)| (*s, *v)),
+            SeatMap::Many(many) => many.first_from((seat, 0)),
         }
     }
 
@@ -74,7 +80,7 @@ impl SeatMap {
             _ => None,
         };
         let many = match self {
-            SeatMap::Many(map) => Some(map.iter().map(|(s, v)| (*s, *v))),
+            SeatMap::Many(many) => Some(many.iter()),
             _ => None,
         };
         one.into_iter().chain(many.into_iter().flatten())

@@ -44,6 +44,15 @@ pub struct AttemptRef {
     pub attempt: u32,
 }
 
+/// What a call would be told, were it to ask again: a hash of its tool (with what its answers depend on) and of its
+/// canonical arguments. Calls of one identity may be handed each other's results.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Identity(pub u128);
+
+/// A result that the driver keeps to be handed on. No number is used twice.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct EntryId(pub u64);
+
 /// A named amount shared by calls: slots of an engine, of a tool, cpu, memory, licences.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct LimitId(pub u32);
@@ -168,6 +177,18 @@ pub struct Settings {
     pub needs: Box<[(LimitId, u64)]>,
     /// The rates each attempt counts against.
     pub rates: Box<[RateId]>,
+    /// Whether it may be handed the result of another call of its [`Identity`], and others its own. Counts only for
+    /// calls that are repeatable and write nothing.
+    pub reuse: Option<Reuse>,
+}
+
+/// Which results a call may be handed instead of an attempt.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Reuse {
+    /// How long ago the result may have been given; `None`: however long.
+    pub ttl: Option<Duration>,
+    /// False: results of its own run only. True: results that any run of the engine left for others to use.
+    pub engine: bool,
 }
 
 /// How often and after which delays a failed attempt is tried again.
@@ -213,6 +234,9 @@ pub struct RunSpec {
     pub limits: Vec<(LimitId, u64)>,
     /// The attempt inside which this run was started: its keys and amounts are lent to the run.
     pub parent: Option<AttemptRef>,
+    /// It began in an engine that is gone: its facts are told again, and nothing of it starts until
+    /// [`Event::Recovered`].
+    pub recovering: bool,
     /// The calls, in list order.
     pub calls: Vec<CallSpec>,
 }
@@ -295,8 +319,80 @@ pub enum Event {
         /// The run.
         run: RunId,
     },
+    /// Something that happened before the engine died, told again from the record. What cannot have happened is
+    /// answered with [`Action::Illegal`], as is every other fact about a recovering run that does not fit.
+    Recorded(Recorded),
+    /// The deadline of a recovering run had passed before the engine died: told from the record, at its place among
+    /// the other facts. (One that passes later, or while nobody was there, passes at [`Event::Recovered`].)
+    DeadlinePassed {
+        /// The run.
+        run: RunId,
+    },
+    /// All that was recorded of a run has been told: it goes on.
+    Recovered {
+        /// The run.
+        run: RunId,
+    },
+    /// The driver no longer has a result it was told to keep, because its values take too much room.
+    ResultDropped {
+        /// The result.
+        entry: EntryId,
+    },
     /// Nothing but time passed: due timers fire (as they do before every other event).
     Tick,
+}
+
+/// What time or admission decided before the engine died.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Recorded {
+    /// An attempt had started.
+    Started {
+        /// The attempt.
+        attempt: AttemptRef,
+    },
+    /// An attempt had been told to end.
+    Aborted {
+        /// The attempt.
+        attempt: AttemptRef,
+        /// Why.
+        reason: AbortReason,
+    },
+    /// An attempt did not heed its abort, and was given up.
+    GivenUp {
+        /// The attempt.
+        attempt: AttemptRef,
+    },
+    /// The engine died while an attempt ran: nobody knows whether it took effect. One of a repeatable call is
+    /// followed by another; else the answer counts, if there is one, or the policy.
+    Lost {
+        /// The attempt.
+        attempt: AttemptRef,
+        /// What somebody says about it.
+        answer: Option<DoubtAnswer>,
+    },
+    /// Nobody answered in time for an attempt in doubt, or for a call to be approved.
+    Unanswered {
+        /// The call.
+        call: CallRef,
+    },
+    /// A call had been handed the result of another ([`Action::Reuse`]; the driver recorded the value).
+    Reused {
+        /// The call.
+        call: CallRef,
+    },
+}
+
+impl Recorded {
+    /// The call it is about.
+    pub fn call(&self) -> CallRef {
+        match self {
+            Recorded::Started { attempt }
+            | Recorded::Aborted { attempt, .. }
+            | Recorded::GivenUp { attempt }
+            | Recorded::Lost { attempt, .. } => attempt.call,
+            Recorded::Unanswered { call } | Recorded::Reused { call } => *call,
+        }
+    }
 }
 
 /// What the inputs of a call make of it.
@@ -306,6 +402,8 @@ pub enum Resolution {
     Run {
         /// The final keys; each must be overlapped by a claim given before.
         claims: Option<Claims>,
+        /// What other calls it may share a result with, by [`Settings::reuse`]. The last that was said counts.
+        same: Option<Identity>,
     },
     /// Its `when` is false.
     Skip,
@@ -313,6 +411,15 @@ pub enum Resolution {
     Elements(u32),
     /// A reference, expression or argument is wrong.
     Error,
+    /// Somebody has to approve it first, which may take this long: the answer is another [`Event::Resolved`].
+    Ask {
+        /// Its keys, as in `Run`. What is approved may have others only within these.
+        claims: Option<Claims>,
+        /// After this it counts as denied.
+        bound: Duration,
+    },
+    /// Somebody refused it.
+    Denied,
 }
 
 /// How an attempt ended.
@@ -406,8 +513,34 @@ pub enum Action {
         /// When it counts as failed.
         until: Time,
     },
+    /// A call is handed a result instead of an attempt: copy it from there. Its [`Action::Ended`] follows.
+    Reuse {
+        /// The call.
+        call: CallRef,
+        /// Whose result.
+        from: Source,
+    },
+    /// Keep the result that this call has just given, until told otherwise. Its [`Action::Ended`] follows.
+    Keep {
+        /// The call.
+        call: CallRef,
+        /// The result's number from now on.
+        entry: EntryId,
+    },
+    /// A result is never handed on again.
+    Forget {
+        /// The result.
+        entry: EntryId,
+    },
+    /// A recorded fact about a recovering run does not fit what was told before. It was not taken in.
+    Illegal {
+        /// The call it was about.
+        call: CallRef,
+        /// Why it cannot have happened.
+        why: Illegal,
+    },
     /// A call has its outcome. Once per call, elements included.
-    Ended(Box<CallEnd>),
+    Ended(CallEnd),
     /// All calls of a run have ended and none will be added. The run is gone from the core.
     RunEnded {
         /// The run.
@@ -415,6 +548,32 @@ pub enum Action {
         /// Whether its deadline ended it.
         deadline_passed: bool,
     },
+}
+
+/// Where a result that is handed on comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// A result that is kept.
+    Entry(EntryId),
+    /// A call of the same run that has just succeeded.
+    Call(CallRef),
+}
+
+/// Why a recorded fact cannot have happened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Illegal {
+    /// There is no such call.
+    NoCall,
+    /// The attempt is not the one that comes next, or runs.
+    WrongAttempt,
+    /// An attempt started before its inputs were there, an earlier conflicting call had ended, or it was approved.
+    NotReady,
+    /// Something is told about an attempt that did not run.
+    NotRunning,
+    /// An answer is told to a question that nobody asked.
+    NotAsked,
+    /// An attempt ended as one that was told to end, and was not told so, or not for that reason.
+    NotAborted,
 }
 
 /// The end of a call and the account of its time.
@@ -433,7 +592,7 @@ pub struct CallEnd {
     /// When it ended.
     pub ended: Time,
     /// What it waited for, in order, from its listing to its last start or its end.
-    pub waits: Vec<Wait>,
+    pub waits: SmallVec<[Wait; 1]>,
 }
 
 /// How a call ended.
@@ -478,6 +637,12 @@ pub enum Reason {
     Elements(u32),
     /// Somebody answered for it.
     Settled,
+    /// Somebody refused it.
+    Denied,
+    /// The engine died while an attempt ran.
+    Lost,
+    /// It was handed the result of another call.
+    Reused,
 }
 
 /// Why an attempt is aborted.
@@ -500,8 +665,8 @@ pub enum AbortReason {
 pub struct Wait {
     /// On what.
     pub cause: Cause,
-    /// How long.
-    pub duration: Duration,
+    /// How long, in nanoseconds.
+    pub ns: u64,
 }
 
 /// What a call waits for.
@@ -537,8 +702,12 @@ pub enum Cause {
     Backoff,
     /// Somebody to settle a doubt.
     Doubt,
+    /// Somebody to approve it.
+    Approval,
     /// The run to be resumed.
     Pause,
     /// Its elements.
     Elements,
+    /// An attempt of another call of the run, whose result will do for it too.
+    Flight(CallRef),
 }

@@ -53,7 +53,8 @@ impl Core {
                     run.listed.get(input.call as usize).is_some_and(|&from| self.call(from).state != State::Ended)
                 };
                 // Between the end of the last input and its consequences, none is open.
-                let input = call.inputs.iter().find(open).or(call.inputs.last());
+                let inputs = self.inputs(slot);
+                let input = inputs.iter().find(open).or(inputs.last());
                 input.map(|input| Cause::Input(input.call))
             }
             State::Resolving { .. } => Some(Cause::Resolve),
@@ -70,10 +71,12 @@ impl Core {
                 let before = gate.open.range(..call.order()).next().map(|(_, &first)| self.call_ref(first));
                 before.or_else(failed).map(Cause::Stop)
             }
-            State::Ready { kept: Kept::Not | Kept::Hold { .. } | Kept::Reserved { .. } } => self.ready_cause(slot),
+            State::Ready { kept: Kept::Not | Kept::Hold { .. } | Kept::Reserved } => self.ready_cause(slot),
             State::Backoff => Some(Cause::Backoff),
             State::Doubt => Some(Cause::Doubt),
+            State::Approval => Some(Cause::Approval),
             State::Elements => Some(Cause::Elements),
+            State::Joined { leader } => Some(Cause::Flight(self.call_ref(leader))),
             State::Running | State::Aborting { .. } | State::Ended => None,
         }
     }
@@ -81,8 +84,8 @@ impl Core {
     fn call_view(&self, slot: u32) -> CallView {
         let call = self.call(slot);
         let (state, since) = match call.state {
-            State::Running => (CallState::Running, call.attempt_started),
-            State::Aborting { .. } => (CallState::Aborting, call.attempt_started),
+            State::Running => (CallState::Running, self.attempt_started(slot)),
+            State::Aborting { .. } => (CallState::Aborting, self.attempt_started(slot)),
             State::Ended => (CallState::Ended, call.since),
             _ => (CallState::Waiting, call.since),
         };
@@ -97,7 +100,7 @@ impl<'a> View<'a> {
         let core = self.0;
         let listed = core.runs.get(&run).map(|&slot| core.run_at(slot).listed.as_slice()).unwrap_or_default();
         listed.iter().flat_map(move |&slot| {
-            let elements = core.call(slot).elements.as_ref().map(|e| e.slots.as_slice()).unwrap_or_default();
+            let elements = core.elements(slot).map(|e| e.slots.as_slice()).unwrap_or_default();
             std::iter::once(slot).chain(elements.iter().copied()).map(move |slot| core.call_view(slot))
         })
     }

@@ -2,12 +2,12 @@
 //! It does not know what an attempt's end means.
 
 use crate::defaults;
-use crate::handle::{CURRENT, EngineInner, Parent};
+use crate::handle::{CURRENT, EngineInner, Parent, inline};
 use crate::message::Message;
 use fanout_core::AttemptRef;
 use fanout_plan::{Catalog, ToolId, ToolKind};
 use fanout_tools::{
-    Attempt, AttemptId, ErrorClass, JsonText, Progress, Reached, Tool, ToolError, ToolFuture, ToolResult,
+    Aborted, Attempt, AttemptId, ErrorClass, JsonText, Progress, Reached, Tool, ToolError, ToolFuture, ToolResult,
 };
 use futures_util::FutureExt;
 use hashbrown::HashMap;
@@ -19,15 +19,14 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 /// The adapters of an engine and the attempts that run in tasks.
 pub(crate) struct Attempts {
     tools: Vec<AnyTool>,
     live: HashMap<AttemptRef, Live>,
-    /// The token of the next inline attempt. One that ends at once never looks at it, so it serves the next; one
+    /// For the next inline attempt. One that ends at once never looks at it, so it serves the next; one
     /// that does not end at once keeps it.
-    spare: CancellationToken,
+    spare: Aborted,
     inbox: UnboundedSender<Message>,
     engine: Weak<EngineInner>,
 }
@@ -66,7 +65,7 @@ impl AnyTool {
 /// An attempt in a task.
 pub(crate) struct Live {
     pub(crate) started: Instant,
-    aborted: CancellationToken,
+    aborted: Aborted,
     task: AbortHandle,
 }
 
@@ -96,24 +95,23 @@ impl Attempts {
                 AnyTool { tool, native, barred: 0, bar: defaults::INLINE_BAR }
             })
             .collect();
-        Attempts { tools, live: HashMap::new(), spare: CancellationToken::new(), inbox, engine }
+        Attempts { tools, live: HashMap::new(), spare: Aborted::new(), inbox, engine }
     }
 
     /// Starts an attempt at `started`. One that ends at once gives its result and the moment after it; of another
     /// the inbox will hear.
     pub(crate) fn start(&mut self, start: ToStart, started: Instant) -> Option<(ToolResult, Instant)> {
         let ToStart { attempt, tool, run, call, args, progress } = start;
-        let parent = Parent { engine: self.engine.clone(), attempt };
         let progress = if progress { self.progress(attempt) } else { Progress::none() };
         let id = AttemptId { run, call, attempt: attempt.attempt };
         let entry = &mut self.tools[tool.0 as usize];
         if !entry.inline() {
-            let aborted = CancellationToken::new();
+            let aborted = Aborted::new();
             let given = Attempt { args, id, aborted: aborted.clone(), progress };
             let call = || catch_unwind(AssertUnwindSafe(|| entry.tool.call(given)));
-            return match CURRENT.sync_scope(parent.clone(), call) {
+            return match inline(attempt, call) {
                 Ok(future) => {
-                    self.spawn(attempt, future, parent, aborted, started);
+                    self.spawn(attempt, future, aborted, started);
                     None
                 }
                 Err(panic) => Some((Err(panicked(&*panic)), Instant::now())),
@@ -129,15 +127,14 @@ impl Attempts {
                 }
             }))
         };
-        let polled = CURRENT.sync_scope(parent, poll);
+        let polled = inline(attempt, poll);
         let now = Instant::now();
         entry.polled(now.duration_since(started));
         match polled {
             Ok(Ok(result)) => Some((result, now)),
             Ok(Err(future)) => {
                 let aborted = std::mem::take(&mut self.spare);
-                let parent = Parent { engine: self.engine.clone(), attempt };
-                self.spawn(attempt, future, parent, aborted, started);
+                self.spawn(attempt, future, aborted, started);
                 None
             }
             Err(panic) => Some((Err(panicked(&*panic)), now)),
@@ -152,15 +149,9 @@ impl Attempts {
         })
     }
 
-    fn spawn(
-        &mut self,
-        attempt: AttemptRef,
-        future: ToolFuture,
-        parent: Parent,
-        aborted: CancellationToken,
-        started: Instant,
-    ) {
+    fn spawn(&mut self, attempt: AttemptRef, future: ToolFuture, aborted: Aborted, started: Instant) {
         let inbox = self.inbox.clone();
+        let parent = Parent { engine: self.engine.clone(), attempt };
         let task = tokio::spawn(CURRENT.scope(parent, async move {
             let result = AssertUnwindSafe(future).catch_unwind().await;
             let result = result.unwrap_or_else(|panic| Err(panicked(&*panic)));

@@ -3,14 +3,17 @@
 
 use crate::defaults;
 use crate::driver::Driver;
-use crate::handle::{Engine, EngineInner};
+use crate::handle::{DRIVEN, Engine, EngineInner};
+use crate::message::Message;
 use crate::tables::Tables;
 use fanout_plan::{Catalog, Diagnostic, Severity};
+use fanout_store::Journal;
 use fanout_tools::{Tool, Toolbox};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
+use tokio::sync::mpsc::UnboundedSender;
 
 /// Collects what an [`Engine`] is built from.
 #[must_use]
@@ -19,11 +22,12 @@ pub struct EngineBuilder {
     limits: BTreeMap<String, u64>,
     seed: Option<u64>,
     base_dir: Option<PathBuf>,
+    state_dir: Option<PathBuf>,
 }
 
 impl EngineBuilder {
     pub(crate) fn new() -> EngineBuilder {
-        EngineBuilder { toolboxes: Vec::new(), limits: BTreeMap::new(), seed: None, base_dir: None }
+        EngineBuilder { toolboxes: Vec::new(), limits: BTreeMap::new(), seed: None, base_dir: None, state_dir: None }
     }
 
     /// Adds the tools of a toolbox.
@@ -49,6 +53,12 @@ impl EngineBuilder {
     /// What relative paths in `file:` keys are relative to. Default: the working directory.
     pub fn base_dir(mut self, path: impl Into<PathBuf>) -> EngineBuilder {
         self.base_dir = Some(path.into());
+        self
+    }
+
+    /// Where durable runs are recorded ([`Engine::start_durable`]); made when it is not there. Without one, nothing is.
+    pub fn state_dir(mut self, path: impl Into<PathBuf>) -> EngineBuilder {
+        self.state_dir = Some(path.into());
         self
     }
 
@@ -97,11 +107,25 @@ impl EngineBuilder {
         let tables = Arc::new(Tables::new(catalog, &specs, amounts, base_dir));
         let (inbox, taken) = tokio::sync::mpsc::unbounded_channel();
         let seed = self.seed.unwrap_or_else(random);
+        let journal = self.state_dir.as_deref().map(|dir| open_journal(dir, inbox.clone())).transpose()?;
         let inner = Arc::new_cyclic(|engine| {
-            tokio::spawn(Driver::new(tables.clone(), tools, taken, inbox.clone(), engine.clone()).drive());
-            EngineInner { inbox, tables, seed, runs: AtomicU32::new(0) }
+            let driver = Driver::new(tables.clone(), tools, taken, inbox.clone(), engine.clone(), journal.clone());
+            tokio::spawn(DRIVEN.scope(engine.clone(), driver.drive()));
+            EngineInner { inbox, tables, seed, runs: AtomicU32::new(0), journal }
         });
         Ok(Engine { inner })
+    }
+}
+
+/// Opens the journal; what it commits is told to the driver.
+fn open_journal(dir: &Path, inbox: UnboundedSender<Message>) -> Result<Arc<Journal>, Vec<Diagnostic>> {
+    let notify = Box::new(move |committed| {
+        // Fails only when the driver is gone, and then nobody waits.
+        let _ = inbox.send(Message::Committed(committed));
+    });
+    match Journal::open(dir, notify) {
+        Ok(journal) => Ok(Arc::new(journal)),
+        Err(error) => Err(vec![Diagnostic::error(error.code, error.message)]),
     }
 }
 

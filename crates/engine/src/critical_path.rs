@@ -51,8 +51,9 @@ pub(crate) fn measured(run: &RunData) -> Paths {
     }
     let longest = vec![Longest { ns: 0, before: NONE, known: false }; run.slots.len() + elements.len()];
     let mut search = Search { run, longest, first_element, elements };
+    let expanded = !search.elements.is_empty();
     for call in run.serial_order() {
-        for element in run.with_elements(call).skip(1) {
+        for element in run.with_elements(call).skip(1).take_while(|_| expanded) {
             search.visit(element);
         }
         search.visit(CallRef { run: run.id, call, element: None });
@@ -107,6 +108,9 @@ impl Search<'_> {
 
     /// The calls whose keys or success it waited for.
     fn waited(&self, mut best: Longest, call: CallRef, slot: &Slot) -> Longest {
+        if !self.run.ends.ordered {
+            return best;
+        }
         for wait in self.run.waits(slot) {
             match wait.cause {
                 Cause::Key { holder, .. } | Cause::OtherRun { holder, .. } | Cause::Stop(holder)

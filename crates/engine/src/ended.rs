@@ -1,13 +1,14 @@
 //! The end of calls and runs: what is kept of it, and the account of a whole run.
 //! It does not know how the calls were run; it reads what the driver kept.
 
+use crate::breaks::BREAKS_MAX;
 use crate::critical_path::{self, Paths};
 use crate::ends::End;
 use crate::event::RunOutcome;
 use crate::event_log::{Happened, Told};
 use crate::hints;
-use crate::report::{CallError, CallReport, REPORT_VERSION, Report, WaitReport};
-use crate::run::{RunData, Slot};
+use crate::report::{AttemptTimes, CallError, CallReport, REPORT_VERSION, Report, WaitReport};
+use crate::run::{RunData, Slot, ms};
 use crate::tables::Tables;
 use crate::words::{is_failure, outcome};
 use fanout_core::{CallEnd, CallRef, Cause, Outcome, Reason, Time, Wait};
@@ -28,7 +29,10 @@ pub(crate) fn record(run: &mut RunData, end: &CallEnd) {
     let list = (has_elements && end.outcome == Outcome::Succeeded).then(|| list(&run.slots[call.call as usize]));
     let missing = missing_error(run, end);
     let valid = run.call(call);
-    let value = valid.on_failure_value.clone().filter(|_| matches!(end.outcome, Outcome::Failed | Outcome::InDoubt));
+    let value = valid
+        .on_failure_value
+        .clone()
+        .filter(|_| matches!(end.outcome, Outcome::Failed | Outcome::Denied | Outcome::InDoubt));
     // What has a value in place of a result does not fail the run.
     run.failed |= is_failure(end.outcome) && value.is_none();
     run.call_cancelled |= end.outcome == Outcome::Cancelled;
@@ -41,11 +45,11 @@ pub(crate) fn record(run: &mut RunData, end: &CallEnd) {
                 more.error = None;
             }
             if list.is_some() {
-                slot.result = list;
+                slot.set_text(list);
             }
         }
         _ => {
-            slot.result = value;
+            slot.set_text(value);
             match missing {
                 Some(error) if slot.error().is_none() || end.reason != Reason::Tool => {
                     slot.more().error = Some(Box::new(error));
@@ -62,6 +66,7 @@ pub(crate) fn record(run: &mut RunData, end: &CallEnd) {
 
 fn count(run: &mut RunData, outcome: Outcome) {
     let counts = &mut run.counts;
+    counts.by_outcome[outcome as usize] += 1;
     match outcome {
         Outcome::Succeeded => counts.succeeded += 1,
         Outcome::Failed | Outcome::InDoubt => counts.failed += 1,
@@ -73,15 +78,14 @@ fn count(run: &mut RunData, outcome: Outcome) {
 /// The results of the elements as one JSON list; null where there is none.
 fn list(slot: &Slot) -> JsonText {
     let slots = slot.elements().map_or(&[][..], |elements| &elements.slots);
-    let length =
-        slots.iter().map(|slot| slot.result.as_ref().map_or(4, |result| result.get().len()) + 1).sum::<usize>();
+    let length = slots.iter().map(|slot| slot.result().map_or(4, |result| result.get().len()) + 1).sum::<usize>();
     let mut text = String::with_capacity(length + 2);
     text.push('[');
     for (index, slot) in slots.iter().enumerate() {
         if index > 0 {
             text.push(',');
         }
-        text.push_str(slot.result.as_ref().map_or("null", |result| result.get()));
+        text.push_str(slot.result().map_or("null", |result| result.get()));
     }
     text.push(']');
     // A list of JSON texts is a JSON text.
@@ -100,6 +104,7 @@ fn missing_error(run: &RunData, end: &CallEnd) -> Option<CallError> {
         (_, Reason::Stopped(call)) => {
             ("run_stopped", format!("the plan says `on_failure: stop`, and `{}` did not succeed", id_of(call)))
         }
+        (Outcome::Denied, Reason::Timeout) => ("denied", "nobody approved it in time".to_owned()),
         (_, Reason::Timeout) => ("timeout", "the attempt lasted longer than its `timeout`".to_owned()),
         (_, Reason::IdleTimeout) => {
             ("idle_timeout", "the attempt was silent for longer than its `idle_timeout`".to_owned())
@@ -112,11 +117,14 @@ fn missing_error(run: &RunData, end: &CallEnd) -> Option<CallError> {
                 "{count} of its elements have no result; see those that failed, or give `on_failure: {{value: …}}`"
             ),
         ),
+        (_, Reason::Lost) => {
+            ("in_doubt", "the engine died while it ran; nobody knows whether it took effect".to_owned())
+        }
         (_, Reason::Settled) => {
             ("in_doubt", "nobody knew whether it took effect, and it was answered as failed".to_owned())
         }
         (Outcome::InDoubt, _) => ("in_doubt", "nobody knows whether it took effect".to_owned()),
-        (_, Reason::Tool | Reason::Unresolved) => return None,
+        (_, Reason::Tool | Reason::Unresolved | Reason::Denied | Reason::Reused) => return None,
     };
     let doubt = end.outcome == Outcome::InDoubt && code != "in_doubt";
     let message = if doubt { format!("{message}; nobody knows whether it took effect") } else { message };
@@ -153,22 +161,27 @@ impl EndedRun {
         let EndedRun { mut run, outcome, ended, tables } = self;
         let wall_ms = run.ms(ended);
         let Paths { chain, length_ns } = critical_path::measured(&run);
-        let hints = hints::of(&run, &tables);
+        let mut hints = hints::of(&run, &tables);
+        hints.extend(
+            run.journal_error
+                .take()
+                .map(|error| format!("the run was ended, since it could not be recorded any more: {error}")),
+        );
         let output = output(&run);
-        let mut waits_ms = BTreeMap::new();
+        let mut waits = Totals(Vec::new());
         let mut ran_ns: u64 = 0;
         let mut calls = Vec::with_capacity(run.slots.len() + run.counts.elements);
         for place in 0..run.slots.len() {
             for call in run.with_elements(run.serial(place)) {
                 let Some(slot) = run.slot(call) else { continue };
                 ran_ns = ran_ns.saturating_add(slot.ran_ns);
-                let report = call_report(&run, &tables, call, slot, &mut waits_ms);
+                let report = call_report(&run, &tables, call, slot, &mut waits);
                 // Taken instead of shared, since nobody looks into the run any more.
-                let result = run.slot_mut(call).and_then(|slot| slot.result.take());
+                let result = run.slot_mut(call).and_then(|slot| slot.take_result());
                 calls.push(CallReport { result, ..report });
             }
         }
-        let calls_ms = ran_ns as f64 / 1e6;
+        let calls_ms = ms(ran_ns);
         let (id, name) = run.names.clone();
         discard(run);
         Report {
@@ -179,12 +192,24 @@ impl EndedRun {
             wall_ms,
             calls_ms,
             critical_path: chain,
-            critical_path_ms: length_ns as f64 / 1e6,
+            critical_path_ms: ms(length_ns),
             speed_up: if wall_ms > 0.0 { calls_ms / wall_ms } else { 1.0 },
-            waits_ms,
+            waits_ms: waits.0.into_iter().map(|(cause, ms)| (Cow::Borrowed(cause), ms)).collect(),
             calls,
             output,
             hints,
+        }
+    }
+}
+
+/// Waiting by kind of cause, in milliseconds. There are few kinds, and mostly it is the one of the call before.
+struct Totals(Vec<(&'static str, f64)>);
+
+impl Totals {
+    fn add(&mut self, cause: &'static str, ms: f64) {
+        match self.0.iter_mut().find(|(known, _)| *known == cause) {
+            Some((_, total)) => *total += ms,
+            None => self.0.push((cause, ms)),
         }
     }
 }
@@ -230,25 +255,24 @@ fn output(run: &RunData) -> Option<JsonText> {
 }
 
 /// The account of a call but for its result.
-fn call_report(
-    run: &RunData,
-    tables: &Tables,
-    call: CallRef,
-    slot: &Slot,
-    totals: &mut BTreeMap<Cow<'static, str>, f64>,
-) -> CallReport {
+fn call_report(run: &RunData, tables: &Tables, call: CallRef, slot: &Slot, totals: &mut Totals) -> CallReport {
     let end = run.end(slot);
     let more = slot.more.as_ref();
     let usage = more.and_then(|more| more.usage);
     let waits = end.map(|end| run.ends.waits(end));
-    let waits: Vec<WaitReport> =
-        waits.map_or_else(Vec::new, |waits| waits.map(|wait| wait_report(run, tables, call, slot, &wait)).collect());
-    for wait in &waits {
-        match totals.get_mut(&wait.cause) {
-            Some(total) => *total += wait.ms,
-            None => _ = totals.insert(wait.cause.clone(), wait.ms),
+    let waits = waits.map_or_else(Vec::new, |waits| {
+        waits.map(|wait| wait_report(run, tables, call, slot, &wait, totals)).collect::<Vec<WaitReport>>()
+    });
+    let waits = match run.told_waits.get(&call) {
+        None => waits,
+        // It ended in an earlier life: as it was written down then.
+        Some(told) => {
+            for wait in told {
+                CAUSES.iter().filter(|cause| **cause == wait.cause).for_each(|cause| totals.add(cause, wait.ms));
+            }
+            told.clone()
         }
-    }
+    };
     CallReport {
         id: run.call_id(call),
         tool: tables.catalog.tool(run.tool(call)).spec.name.clone(),
@@ -256,19 +280,68 @@ fn call_report(
         result: None,
         error: more.and_then(|more| more.error.clone()),
         attempts: end.map_or(0, |end| end.attempts),
+        attempt_times: end.map_or_else(Vec::new, |end| attempt_times(run, call, end)),
         started_ms: end.and_then(End::started).map(|at| run.ms(at)),
         ended_ms: end.map_or(0.0, |end| run.ms(end.ended)),
         waits,
         after_doubt: more.is_some_and(|more| more.after_doubt),
+        reused: run.reused.contains(&call),
         cpu_ms: usage.map(|usage| usage.cpu.as_secs_f64() * 1e3),
         memory_bytes_max: usage.map(|usage| usage.memory_bytes_max),
     }
 }
 
-fn wait_report(run: &RunData, tables: &Tables, call: CallRef, slot: &Slot, wait: &Wait) -> WaitReport {
-    let (cause, on, key) = cause(run, tables, call, slot, wait.cause);
-    WaitReport { cause: Cow::Borrowed(cause), on, key, ms: wait.duration.as_secs_f64() * 1e3 }
+/// When each attempt ran, where something came between or behind them.
+fn attempt_times(run: &RunData, call: CallRef, end: &End) -> Vec<AttemptTimes> {
+    let (breaks, Some(mut started)) = (run.breaks.of(call), end.started()) else { return Vec::new() };
+    let mut times = Vec::new();
+    let mut push = |started: Time, ended: Time, code: Option<Cow<'static, str>>| {
+        times.push(AttemptTimes { started_ms: run.ms(started), ended_ms: run.ms(ended), code });
+    };
+    for one in breaks {
+        push(started, one.began, one.code.clone());
+        match one.over {
+            Some(over) => started = over,
+            None => return times,
+        }
+    }
+    if !breaks.is_empty() && breaks.len() < BREAKS_MAX {
+        push(started, end.ended, None);
+    }
+    times
 }
+
+fn wait_report(
+    run: &RunData,
+    tables: &Tables,
+    call: CallRef,
+    slot: &Slot,
+    wait: &Wait,
+    totals: &mut Totals,
+) -> WaitReport {
+    let (cause, on, key) = cause(run, tables, call, slot, wait.cause);
+    let ms = ms(wait.ns);
+    totals.add(cause, ms);
+    WaitReport { cause: Cow::Borrowed(cause), on, key, ms }
+}
+
+/// All kinds of causes.
+const CAUSES: [&str; 14] = [
+    "input",
+    "resolve",
+    "key",
+    "stop",
+    "other_run",
+    "limit",
+    "reserved",
+    "rate",
+    "backoff",
+    "doubt",
+    "approval",
+    "pause",
+    "elements",
+    "flight",
+];
 
 /// A cause in words: its kind, on what, for which key.
 pub(crate) fn cause(
@@ -300,8 +373,10 @@ pub(crate) fn cause(
         Cause::Rate(rate) => ("rate", tables.rate_name(rate).cloned(), None),
         Cause::Backoff => ("backoff", None, None),
         Cause::Doubt => ("doubt", None, None),
+        Cause::Approval => ("approval", None, None),
         Cause::Pause => ("pause", None, None),
         Cause::Elements => ("elements", None, None),
+        Cause::Flight(on) => ("flight", Some(holder(on)), None),
     }
 }
 

@@ -3,7 +3,6 @@
 
 use fanout_core::{CallEnd, Cause, Outcome, Time, Wait};
 use std::num::NonZeroU32;
-use std::time::Duration;
 
 /// Entries of a page: what is written now stays in the cache, and nothing is moved when more are needed.
 const PAGE: usize = 4_096;
@@ -60,16 +59,10 @@ impl End {
     }
 }
 
-/// As [`Wait`], smaller.
-struct Waited {
-    ns: u64,
-    cause: Cause,
-}
-
 /// All ends of a run.
 pub(crate) struct Ends {
     ends: Pages<End>,
-    waits: Pages<Waited>,
+    waits: Pages<Wait>,
     /// Whether a call waited for another one's key or success.
     pub(crate) ordered: bool,
 }
@@ -84,8 +77,7 @@ impl Ends {
         let first_wait = u32::try_from(self.waits.len()).unwrap_or(u32::MAX);
         for wait in &end.waits {
             self.ordered |= matches!(wait.cause, Cause::Key { .. } | Cause::Stop(_) | Cause::OtherRun { .. });
-            let ns = u64::try_from(wait.duration.as_nanos()).unwrap_or(u64::MAX);
-            self.waits.push(Waited { ns, cause: wait.cause });
+            self.waits.push(*wait);
         }
         self.ends.push(End {
             ended: end.ended,
@@ -106,10 +98,8 @@ impl Ends {
     /// What a call waited for, in order.
     pub(crate) fn waits(&self, end: &End) -> impl ExactSizeIterator<Item = Wait> {
         let first = end.first_wait as usize;
-        (0..end.waits as usize).map(move |wait| match self.waits.get(first + wait) {
-            Some(wait) => Wait { cause: wait.cause, duration: Duration::from_nanos(wait.ns) },
-            None => Wait { cause: Cause::Resolve, duration: Duration::ZERO },
-        })
+        let none = Wait { cause: Cause::Resolve, ns: 0 };
+        (0..end.waits as usize).map(move |wait| self.waits.get(first + wait).copied().unwrap_or(none))
     }
 }
 
@@ -124,7 +114,7 @@ mod tests {
         let call = CallRef { run: RunId(0), call: 0, element: None };
         let mut places = Vec::new();
         for at in 0..2 * PAGE as u64 {
-            let wait = |ns: u64| Wait { cause: Cause::Backoff, duration: Duration::from_nanos(ns) };
+            let wait = |ns: u64| Wait { cause: Cause::Backoff, ns };
             places.push(ends.push(&CallEnd {
                 call,
                 outcome: Outcome::Succeeded,
@@ -137,9 +127,9 @@ mod tests {
         }
         for (at, place) in (0..).zip(places) {
             let end = place.and_then(|place| ends.get(place)).expect("an end");
-            let waits: Vec<u128> = ends.waits(end).map(|wait| wait.duration.as_nanos()).collect();
+            let waits: Vec<u64> = ends.waits(end).map(|wait| wait.ns).collect();
             assert_eq!(end.ended, Time(at));
-            assert_eq!(waits, (0..at % 4).map(|more| u128::from(at + more)).collect::<Vec<_>>());
+            assert_eq!(waits, (0..at % 4).map(|more| at + more).collect::<Vec<_>>());
         }
     }
 }

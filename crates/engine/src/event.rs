@@ -35,6 +35,13 @@ pub enum What {
         /// How many calls it lists.
         calls: usize,
     },
+    /// It goes on from the record of an earlier process.
+    RunRecovered {
+        /// How many calls had ended.
+        ended: usize,
+        /// How many attempts were under way when that process died.
+        lost: usize,
+    },
     /// A `foreach` call became this many calls.
     CallExpanded {
         /// Its id.
@@ -82,6 +89,28 @@ pub enum What {
         call: Arc<str>,
         /// The attempt.
         attempt: u32,
+    },
+    /// A call may run only when somebody approves it.
+    ApprovalAsked {
+        /// The call's id.
+        call: Arc<str>,
+        /// Its tool.
+        tool: Arc<str>,
+        /// Its arguments.
+        args: serde_json::Value,
+        /// Whether its effects are declared destructive.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        destructive: bool,
+        /// Milliseconds until it counts as denied.
+        within_ms: f64,
+    },
+    /// Somebody approved a call.
+    ApprovalGiven {
+        /// The call's id.
+        call: Arc<str>,
+        /// With other arguments than those it was asked for with.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        edited: bool,
     },
     /// A call has its outcome.
     CallEnded {

@@ -2,6 +2,7 @@
 //! It does not know who drives the run; a slow reader costs the run nothing.
 
 use crate::event::{EVENTS_VERSION, Outcome, RunEvent, What};
+use crate::run::ms;
 use fanout_core::CallRef;
 use fanout_plan::{Catalog, ToolId};
 use futures_util::Stream;
@@ -161,10 +162,6 @@ impl EventLog {
         };
         RunEvent { v: EVENTS_VERSION, seq, at_ms: ms(noted.at_ns), what }
     }
-}
-
-fn ms(ns: u64) -> f64 {
-    std::time::Duration::from_nanos(ns).as_secs_f64() * 1e3
 }
 
 impl Inner {

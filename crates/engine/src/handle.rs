@@ -1,26 +1,43 @@
 //! What a program holds: `Engine`, which starts runs, and `RunHandle`, which follows and steers one.
 //! It does not know how a run goes on: it sends messages to the driver and reads what the driver leaves.
 
+use crate::approval::Approve;
 use crate::builder::EngineBuilder;
 use crate::ended::EndedRun;
 use crate::event_log::{EventLog, EventStream};
 use crate::message::{Message, NewRun};
-use crate::report::Report;
+use crate::report::{CallError, Report};
 use crate::schedule::{self, Schedule};
 use crate::snapshot::Snapshot;
 use crate::tables::Tables;
-use crate::{defaults, translate};
 use fanout_core::{AttemptRef, RunId};
 use fanout_plan::{Call, Catalog, Diagnostic, Plan, Severity, ValidPlan};
+use fanout_store::Journal;
 use serde_json::{Map, Value};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::cell::Cell;
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{Notify, oneshot};
 
 tokio::task_local! {
-    /// Inside the future of an attempt: which attempt it is.
+    /// Inside the future of an attempt that has a task: which attempt it is.
     pub(crate) static CURRENT: Parent;
+    /// Inside the driver, which polls some attempts itself: whose driver it is.
+    pub(crate) static DRIVEN: Weak<EngineInner>;
+}
+
+thread_local! {
+    /// While the driver polls an attempt: which. Cheaper than a task-local, since most such attempts do not ask.
+    static INLINE: Cell<Option<AttemptRef>> = const { Cell::new(None) };
+}
+
+/// Does what the driver does of an attempt itself; must not unwind.
+pub(crate) fn inline<R>(attempt: AttemptRef, work: impl FnOnce() -> R) -> R {
+    INLINE.set(Some(attempt));
+    let done = work();
+    INLINE.set(None);
+    done
 }
 
 /// Runs plans with the tools it was built with. Cheap to clone; all clones are one engine.
@@ -62,6 +79,7 @@ pub(crate) struct EngineInner {
     pub(crate) tables: Arc<Tables>,
     pub(crate) seed: u64,
     pub(crate) runs: AtomicU32,
+    pub(crate) journal: Option<Arc<Journal>>,
 }
 
 impl Drop for EngineInner {
@@ -109,35 +127,23 @@ impl Engine {
     /// Starts a run. Inside the future of a tool it is a part of the surrounding attempt, whose keys and
     /// amounts it borrows, so that it can never wait for its own parent.
     pub fn start(&self, plan: ValidPlan, options: RunOptions) -> RunHandle {
-        let run = RunId(self.inner.runs.fetch_add(1, Ordering::Relaxed));
-        let kept = if options.events { defaults::EVENTS_KEPT } else { 0 };
-        let shared = Arc::new(RunShared {
-            id: uuid::Uuid::now_v7().to_string().into(),
-            name: plan.name.as_str().into(),
-            log: Arc::new(EventLog::new(kept, plan.ids().clone(), self.catalog().clone())),
-            ended: Notify::new(),
-            data: Mutex::new(Stage::Running),
-            report: OnceLock::new(),
-        });
+        let (handle, mut new) = self.prepare(plan, &options, None);
         let parent = options
             .parent
             .or_else(Parent::current)
             .filter(|parent| std::ptr::eq(parent.engine.as_ptr(), Arc::as_ptr(&self.inner)));
-        let translated = translate::run(&self.inner.tables, run, &plan);
-        let handle = RunHandle { inbox: self.inner.inbox.clone(), run, shared: shared.clone() };
-        let new = NewRun {
-            translated,
-            plan,
-            weight: options.weight.max(1),
-            open: options.open,
-            events: options.events,
-            seed: self.inner.seed ^ (u64::from(run.0) << 32),
-            parent: parent.map(|parent| parent.attempt),
-            shared: SharedGuard(shared),
-        };
-        // When the driver is gone, dropping the message marks the run as ended.
-        let _ = self.inner.inbox.send(Message::Start(Box::new(new)));
+        new.parent = parent.map(|parent| parent.attempt);
+        self.begin(new);
         handle
+    }
+
+    pub(crate) fn begin(&self, new: NewRun) {
+        self.send(Message::Start(Box::new(new)));
+    }
+
+    pub(crate) fn send(&self, message: Message) {
+        // When the driver is gone, dropping the message marks its run as ended.
+        let _ = self.inner.inbox.send(message);
     }
 
     /// What would run when, if every attempt lasted as long as expected: the real scheduler under a simulated
@@ -158,7 +164,10 @@ impl Parent {
     /// The surrounding attempt: `Some` only inside the future of a tool. Needed only to hand it to a task of
     /// the tool's own, which Tokio does not tell where it comes from.
     pub fn current() -> Option<Parent> {
-        CURRENT.try_with(Parent::clone).ok()
+        match INLINE.get() {
+            Some(attempt) => Some(Parent { engine: DRIVEN.try_with(Weak::clone).ok()?, attempt }),
+            None => CURRENT.try_with(Parent::clone).ok(),
+        }
     }
 }
 
@@ -169,6 +178,10 @@ pub struct RunOptions {
     pub weight: u32,
     /// Whether calls may be added until [`RunHandle::close`]; else the run ends with its last call.
     pub open: bool,
+    /// Whether somebody can answer questions (the default): else a call that has to be approved is denied at once.
+    pub attended: bool,
+    /// Whether results may be handed on where `cache` says so (the default).
+    pub cache: bool,
     /// Whether events are kept for [`RunHandle::events`] (the default); without, that stream only ends.
     pub events: bool,
     /// The attempt it is a part of; without one, the surrounding attempt if there is one.
@@ -177,7 +190,7 @@ pub struct RunOptions {
 
 impl Default for RunOptions {
     fn default() -> RunOptions {
-        RunOptions { weight: 1, open: false, events: true, parent: None }
+        RunOptions { weight: 1, open: false, attended: true, cache: true, events: true, parent: None }
     }
 }
 
@@ -210,6 +223,10 @@ pub struct RunHandle {
 }
 
 impl RunHandle {
+    pub(crate) fn new(inbox: UnboundedSender<Message>, run: RunId, shared: Arc<RunShared>) -> RunHandle {
+        RunHandle { inbox, run, shared }
+    }
+
     /// The id of the run, unique everywhere.
     pub fn id(&self) -> &str {
         &self.shared.id
@@ -261,9 +278,31 @@ impl RunHandle {
         self.send(Message::Resume { run: self.run });
     }
 
+    /// Prepares for the end of the process: nothing new starts, and when this returns all that has happened until now
+    /// is on disk, so that [`Engine::resume`] can go on with a durable run. It is paused then; what still runs when
+    /// the process ends is lost.
+    pub async fn leave(&self) {
+        let (reply, left) = oneshot::channel();
+        self.send(Message::Leave { run: self.run, reply });
+        // An error says that the run has ended, or that nothing can be recorded.
+        let _ = left.await;
+    }
+
     /// Answers for a call in doubt, by its id (`fares[3]` for an element). Ignored when it is not in doubt.
     pub fn settle(&self, id: &str, answer: DoubtAnswer) {
         self.send(Message::Settle { run: self.run, call: id.into(), answer });
+    }
+
+    /// Answers whether a call may run that has to be approved, by its id (`fares[3]` for an element). Questions are
+    /// told as [`What::ApprovalAsked`](crate::What).
+    ///
+    /// # Errors
+    /// `not_asked` when the call does not wait for this; `arguments_invalid` and `key_outside_prefix` for other
+    /// arguments that cannot be used. The question then stays open.
+    pub async fn approve(&self, id: &str, answer: Approve) -> Result<(), Box<CallError>> {
+        let (reply, answered) = oneshot::channel();
+        self.send(Message::Approve { run: self.run, call: id.into(), answer, reply });
+        answered.await.unwrap_or_else(|_| Err(not_asked(id)))
     }
 
     /// What the run looks like now; `None` when it has ended.
@@ -290,6 +329,12 @@ impl RunHandle {
         // Fails only when the driver is gone, and then the run has ended.
         let _ = self.inbox.send(message);
     }
+}
+
+/// What `approve` answers where nobody asked.
+pub(crate) fn not_asked(call: &str) -> Box<CallError> {
+    let message = format!("`{call}` does not wait to be approved: it is not there, was answered for, or has ended");
+    Box::new(CallError { code: "not_asked".into(), message, detail: None })
 }
 
 /// What `add_calls` answers once no calls can be added.
@@ -323,6 +368,16 @@ enum Stage {
 }
 
 impl RunShared {
+    pub(crate) fn new(id: Arc<str>, name: Arc<str>, log: Arc<EventLog>) -> RunShared {
+        RunShared { id, name, log, ended: Notify::new(), data: Mutex::new(Stage::Running), report: OnceLock::new() }
+    }
+
+    /// The run has ended, and this is its account.
+    pub(crate) fn end_with(&self, report: Report) {
+        self.report.get_or_init(|| Arc::new(report));
+        self.end(None);
+    }
+
     /// The run has ended. Only the first call counts.
     pub(crate) fn end(&self, data: Option<Box<EndedRun>>) {
         let mut stage = self.data.lock().unwrap_or_else(PoisonError::into_inner);

@@ -45,7 +45,7 @@ pub(crate) fn of(run: &RunData, tables: &Tables) -> Vec<String> {
 fn key_waits(run: &RunData, call: CallRef) -> impl Iterator<Item = (CallRef, Duration)> {
     run.slot(call).into_iter().flat_map(|slot| run.waits(slot)).filter_map(move |wait| match wait.cause {
         Cause::Key { holder, .. } | Cause::OtherRun { holder, .. } if holder.run == run.id => {
-            Some((holder, wait.duration))
+            Some((holder, Duration::from_nanos(wait.ns)))
         }
         _ => None,
     })
@@ -55,6 +55,9 @@ fn hint(tool: &CatalogTool, cost: &Cost) -> String {
     let name = &tool.spec.name;
     let key = example_key(tool);
     let write = match tool.spec.kind {
+        ToolKind::Http => format!(
+            "`effects = \"none\"` if it only asks what nothing here changes, or what it touches, such as `effects = {{ reads = [\"{key}\"] }}`"
+        ),
         ToolKind::Process => format!(
             "`effects = \"none\"` if it touches nothing, or what it touches, such as `effects = {{ reads = [\"{key}\"] }}`"
         ),
@@ -73,8 +76,14 @@ fn hint(tool: &CatalogTool, cost: &Cost) -> String {
 fn example_key(tool: &CatalogTool) -> String {
     let names = tool.spec.args_schema.get("properties").and_then(|properties| properties.as_object());
     let mut names = names.into_iter().flat_map(|names| names.keys());
+    let id = names.clone().find(|name| **name == "id" || name.ends_with("_id") || name.ends_with("Id"));
     match names.find(|name| ["path", "file", "dir", "directory"].contains(&name.as_str())) {
         Some(name) => format!("file:${{args.{name}}}"),
+        // What a request is about is mostly one thing of many.
+        None if tool.spec.kind == ToolKind::Http => match id {
+            Some(name) => format!("{}:${{args.{name}}}", tool.toolbox),
+            None => tool.toolbox.to_string(),
+        },
         None => "db:orders".to_owned(),
     }
 }

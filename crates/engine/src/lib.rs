@@ -6,12 +6,15 @@
 //! soon as their inputs, keys and limits allow; what comes out is what running them one by one would have given.
 //!
 //! See [`Engine`] for an example that runs.
+mod approval;
 mod attempts;
+mod breaks;
 mod builder;
 mod canonical;
 mod critical_path;
 mod defaults;
 mod driver;
+mod durable;
 mod ended;
 mod ends;
 mod event;
@@ -21,29 +24,44 @@ mod hints;
 mod message;
 mod report;
 mod resolve;
+mod reuse;
 mod run;
 mod schedule;
 mod snapshot;
+mod so_far;
 mod tables;
 mod translate;
 mod words;
 
+pub use approval::Approve;
 pub use builder::EngineBuilder;
+pub use durable::{Durable, RecordedRun, Resume, Started, plan_hash};
 pub use event::{EVENTS_VERSION, Outcome, RunEvent, RunOutcome, What};
 pub use event_log::EventStream;
 pub use handle::{Cancel, DoubtAnswer, Engine, Parent, RunHandle, RunOptions};
-pub use report::{CallError, CallReport, REPORT_VERSION, Report, WaitReport};
+pub use report::{AttemptTimes, CallError, CallReport, REPORT_VERSION, Report, WaitReport};
 pub use schedule::{Schedule, ScheduledCall, ScheduledKey, ScheduledWait};
 pub use snapshot::{Counts, RunningCall, Snapshot, WaitingCall};
+pub use so_far::{Question, SoFar};
 
 pub use fanout_plan as plan;
 pub use fanout_plan::{
-    Call, CallOnFailure, Catalog, CatalogTool, Diagnostic, EffectsSpec, InDoubt, InputSpec, Place, Plan, PlanOnFailure,
-    Priority, Rate, RetrySpec, SettingsSpec, Severity, ToolId, ToolKind, ToolSpec, ToolboxSpec, ValidPlan,
+    Approval, CacheScope, CacheSpec, Call, CallOnFailure, Catalog, CatalogTool, Diagnostic, EffectsSpec, InDoubt,
+    InputSpec, Place, Plan, PlanOnFailure, Priority, Rate, RetrySpec, SettingsSpec, Severity, ToolId, ToolKind,
+    ToolSpec, ToolboxSpec, ValidPlan,
 };
+/// What is kept on disk: runs, their records, answers left for them.
+pub mod state {
+    pub use crate::durable::wall_clock as now;
+    pub use fanout_core::Time;
+    pub use fanout_store::{
+        Answer, Counts, JsonText, Keep, Pruned, Reader, Record, RunInfo, RunList, RunState, StoreError, leave_answer,
+        prune, take_answers, would_prune,
+    };
+}
 pub use fanout_tools as tools;
 pub use fanout_tools::{
-    Attempt, AttemptId, Context, ErrorClass, JsonText, Native, NativeTool, Progress, Reached, Tool, ToolError,
+    Aborted, Attempt, AttemptId, Context, ErrorClass, JsonText, Native, NativeTool, Progress, Reached, Tool, ToolError,
     ToolFuture, ToolOutput, ToolResult, Toolbox, Usage,
 };
 

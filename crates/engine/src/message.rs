@@ -1,12 +1,18 @@
 //! What reaches the driver: the one inbox of an engine.
 //! It does not know what the driver makes of it.
 
+use crate::approval::Approve;
+use crate::driver::Accounted;
+use crate::durable::Owned;
 use crate::handle::{DoubtAnswer, SharedGuard};
+use crate::report::CallError;
 use crate::snapshot::Snapshot;
 use crate::translate::Translated;
 use fanout_core::{AttemptRef, RunId};
 use fanout_plan::{Call, Diagnostic, ValidPlan};
+use fanout_store::{Committed, JsonText, Record, RunStarted, StoreError, ToolIdentity};
 use fanout_tools::ToolResult;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -26,6 +32,16 @@ pub(crate) enum Message {
     Resume { run: RunId },
     /// Answer for a call in doubt.
     Settle { run: RunId, call: Arc<str>, answer: DoubtAnswer },
+    /// Answer whether a call may run.
+    Approve { run: RunId, call: Arc<str>, answer: Approve, reply: oneshot::Sender<Result<(), Box<CallError>>> },
+    /// Start nothing new, and say when all that happened until now is recorded.
+    Leave { run: RunId, reply: oneshot::Sender<()> },
+    /// Go on with a recorded run.
+    Recover(Box<Recovery>),
+    /// The journal tells how far it is.
+    Committed(Committed),
+    /// The account of a durable run that has ended was made.
+    Accounted(Box<Accounted>),
     /// Say what a run looks like.
     Snapshot { run: RunId, reply: oneshot::Sender<Snapshot> },
     /// The task of an attempt ended.
@@ -42,8 +58,23 @@ pub(crate) struct NewRun {
     pub(crate) plan: ValidPlan,
     pub(crate) weight: u32,
     pub(crate) open: bool,
+    pub(crate) attended: bool,
     pub(crate) events: bool,
     pub(crate) seed: u64,
     pub(crate) parent: Option<AttemptRef>,
+    /// Of a durable run: that this process owns it, and how its record begins.
+    pub(crate) durable: Option<(Owned, Box<RunStarted>)>,
     pub(crate) shared: SharedGuard,
+}
+
+/// A recorded run to go on with.
+pub(crate) struct Recovery {
+    pub(crate) new: NewRun,
+    pub(crate) owned: Owned,
+    /// Its records, each with its values as text.
+    pub(crate) records: Vec<(Record, Vec<JsonText>)>,
+    /// The tools as they are now.
+    pub(crate) tools: Vec<ToolIdentity>,
+    pub(crate) in_doubt: BTreeMap<String, DoubtAnswer>,
+    pub(crate) reply: oneshot::Sender<Result<(), StoreError>>,
 }

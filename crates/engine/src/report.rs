@@ -64,6 +64,9 @@ pub struct CallReport {
     pub error: Option<Box<CallError>>,
     /// Attempts started.
     pub attempts: u32,
+    /// When each attempt started and ended, where there was more than one, or a doubt after the only one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attempt_times: Vec<AttemptTimes>,
     /// When its first attempt started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_ms: Option<f64>,
@@ -74,6 +77,9 @@ pub struct CallReport {
     /// Started after something that overlaps its keys ended in doubt.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub after_doubt: bool,
+    /// It was handed the result of another call instead of being made.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reused: bool,
     /// Processor time of its process, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_ms: Option<f64>,
@@ -92,6 +98,18 @@ pub struct CallError {
     /// More, such as the end of standard error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+}
+
+/// When an attempt ran.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct AttemptTimes {
+    /// When it started.
+    pub started_ms: f64,
+    /// When it ended.
+    pub ended_ms: f64,
+    /// The code of what went wrong, where another attempt or a doubt followed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<Cow<'static, str>>,
 }
 
 /// A stretch of waiting.

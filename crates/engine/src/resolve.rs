@@ -1,8 +1,10 @@
 //! What the inputs of a call make of it: `when`, the list of a `foreach`, arguments, keys.
 //! It does not know when it is asked, nor what follows.
 
+use crate::approval;
 use crate::canonical::Canonical;
 use crate::report::CallError;
+use crate::reuse;
 use crate::run::{Elements, Keys, RunData, Slot};
 use crate::tables::Tables;
 use crate::translate;
@@ -20,13 +22,15 @@ pub(crate) fn resolve(tables: &Tables, run: &mut RunData, call: CallRef, again: 
         (false, None, Some(_)) => elements(run, call),
         (false, _, _) => arguments(tables, run, call),
     };
-    made.unwrap_or_else(|error| {
+    let made = made.unwrap_or_else(|error| {
         let error = too_deep(run, call).filter(|_| error.code == "no_result").unwrap_or(error);
         if let Some(slot) = run.slot_mut(call) {
             slot.more().error = Some(error);
         }
         Resolution::Error
-    })
+    });
+    let made = reuse::identified(tables, run, call, made);
+    if again { made } else { approval::asked(run, call, made) }
 }
 
 /// A result that is there but cannot be looked into looks like one that is not there; this tells which it is.
@@ -89,15 +93,15 @@ fn arguments(tables: &Tables, run: &mut RunData, call: CallRef) -> Result<Resolu
     }
     if valid.args.literal().is_some() {
         // Checked and named before the run.
-        return Ok(Resolution::Run { claims: None });
+        return Ok(Resolution::Run { claims: None, same: None });
     }
     if valid.effects.is_empty()
         && let Some(text) = valid.args.text(&scope)
     {
         if let Some(slot) = run.slot_mut(call) {
-            slot.more().args = Some(text);
+            slot.set_text(Some(text));
         }
-        return Ok(Resolution::Run { claims: None });
+        return Ok(Resolution::Run { claims: None, same: None });
     }
     let args = valid.args.resolve(&scope).map_err(refused)?;
     tables.catalog.tool(valid.tool).validate_args(&args).map_err(|message| error("arguments_invalid", message))?;
@@ -111,17 +115,17 @@ fn arguments(tables: &Tables, run: &mut RunData, call: CallRef) -> Result<Resolu
     let text = serde_json::value::to_raw_value(&args).map_err(|wrong| error("arguments_invalid", wrong.to_string()))?;
     let claims = keys.as_ref().map(|keys| keys.claims.clone());
     if let Some(slot) = run.slot_mut(call) {
-        slot.more().args = Some(text.into());
+        slot.set_text(Some(text.into()));
         slot.keys = keys;
     }
-    Ok(Resolution::Run { claims })
+    Ok(Resolution::Run { claims, same: None })
 }
 
 /// An overlapping writer has ended: links may lead elsewhere now.
 fn rekey(tables: &Tables, run: &mut RunData, call: CallRef) -> Result<Resolution, Refused> {
     let valid = run.call(call);
     let canonical = Canonical::new(&tables.base_dir);
-    let resolved = run.slot(call).and_then(|slot| slot.more.as_ref()?.args.as_ref());
+    let resolved = run.slot(call).and_then(|slot| slot.args());
     let parsed = resolved.and_then(|args| serde_json::from_str::<Value>(args.get()).ok());
     let view = parsed.as_ref().map_or(ArgsView::Partial(&valid.args), ArgsView::Known);
     let keys = translate::keys(&valid.effects, view, &canonical);
@@ -129,11 +133,11 @@ fn rekey(tables: &Tables, run: &mut RunData, call: CallRef) -> Result<Resolution
     if let Some(slot) = run.slot_mut(call) {
         slot.keys = keys;
     }
-    Ok(Resolution::Run { claims })
+    Ok(Resolution::Run { claims, same: None })
 }
 
 /// Keys that turn out to lie outside what was announced would have been overtaken already.
-fn within(keys: &Keys, announced: &Keys) -> Result<(), Refused> {
+pub(crate) fn within(keys: &Keys, announced: &Keys) -> Result<(), Refused> {
     let Some(key) = first_outside(&announced.names, &keys.names) else { return Ok(()) };
     let known: Vec<&str> = announced.names.iter().map(|known| &*known.text).collect();
     let message = format!(

@@ -1,11 +1,12 @@
 //! The data of one run: values, errors and times of its calls, by the numbers the core uses.
 //! It does not know what happens next; it only keeps what the driver puts in.
 
+use crate::breaks::Breaks;
 use crate::ends::{End, EndPlace, Ends};
 use crate::event::What;
 use crate::event_log::{Happened, Noted};
 use crate::handle::SharedGuard;
-use crate::report::CallError;
+use crate::report::{CallError, WaitReport};
 use crate::translate::SettingsCache;
 use crate::words::outcome_name;
 use fanout_core::{CallRef, Claims, LimitId, RunId, Time, Wait};
@@ -14,6 +15,7 @@ use fanout_tools::{JsonText, Usage};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// One run.
@@ -27,12 +29,29 @@ pub(crate) struct RunData {
     /// One per call of `plan.calls`.
     pub(crate) slots: Vec<Slot>,
     pub(crate) ends: Ends,
+    pub(crate) breaks: Breaks,
     pub(crate) began: Time,
     /// When calls were listed: the first index of each addition and its moment.
     pub(crate) listed: Vec<(u32, Time)>,
     pub(crate) limit_names: Vec<(LimitId, Arc<str>)>,
     pub(crate) settings: SettingsCache,
     pub(crate) open: bool,
+    /// Calls about which somebody was asked something.
+    pub(crate) questions: BTreeSet<CallRef>,
+    /// This process owns it in the journal.
+    pub(crate) durable: Option<crate::durable::Owned>,
+    /// Its record is being told again.
+    pub(crate) recovering: Option<Recovering>,
+    /// What calls that ended in an earlier life waited for.
+    pub(crate) told_waits: HashMap<CallRef, Vec<WaitReport>>,
+    /// Calls that were handed the result of another.
+    pub(crate) reused: HashSet<CallRef>,
+    /// Why it could not be recorded any more.
+    pub(crate) journal_error: Option<String>,
+    /// Its deadline has its place in the record.
+    pub(crate) deadline_noted: bool,
+    /// Somebody can answer questions.
+    pub(crate) attended: bool,
     pub(crate) paused: bool,
     pub(crate) cancelled: bool,
     pub(crate) failed: bool,
@@ -45,6 +64,21 @@ pub(crate) struct RunData {
     pub(crate) touched: bool,
 }
 
+/// A run whose record is being told again.
+#[derive(Default)]
+pub(crate) struct Recovering {
+    /// The moment of the fact that is being told.
+    pub(crate) at: Time,
+    /// Attempts that started and have not ended, with their begin.
+    pub(crate) open: BTreeMap<CallRef, (u32, Time)>,
+    /// When the first attempt of each call started that has not ended.
+    pub(crate) started: HashMap<CallRef, Time>,
+    /// What the core wants resolved, and whether again.
+    pub(crate) unresolved: BTreeMap<CallRef, bool>,
+    /// Why the record cannot be that of this run.
+    pub(crate) illegal: Option<fanout_store::StoreError>,
+}
+
 /// How many calls ended how; a `foreach` call counts with its elements once it has them.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Ended {
@@ -52,6 +86,8 @@ pub(crate) struct Ended {
     pub(crate) failed: usize,
     pub(crate) skipped: usize,
     pub(crate) cancelled: usize,
+    /// Exactly how, by [`fanout_core::Outcome`].
+    pub(crate) by_outcome: [usize; 6],
     /// Elements so far.
     pub(crate) elements: usize,
     /// `foreach` calls that were expanded.
@@ -61,8 +97,9 @@ pub(crate) struct Ended {
 /// What is known of one call or element. Small, since there may be millions; what few have is in `more`.
 #[derive(Default)]
 pub(crate) struct Slot {
-    /// Its result, or the value it has in place of one after a failure.
-    pub(crate) result: Option<JsonText>,
+    /// Until its end, its arguments where they are not literal, as no one looks at both. Then its result, or the
+    /// value it has in place of one after a failure.
+    text: Option<JsonText>,
     /// The result, parsed when first looked into.
     parsed: OnceCell<Arc<Value>>,
     /// Its keys, if it has any; an element without its own has those of its call.
@@ -87,13 +124,13 @@ pub(crate) struct Keys {
 /// What only some calls have.
 #[derive(Default)]
 pub(crate) struct More {
-    /// The arguments, where they are not literal.
-    pub(crate) args: Option<JsonText>,
     pub(crate) error: Option<Box<CallError>>,
     pub(crate) elements: Option<Elements>,
     pub(crate) usage: Option<Usage>,
     /// The attempt that waits for an answer.
     pub(crate) doubt: Option<u32>,
+    /// Somebody was asked to approve it.
+    pub(crate) asked: bool,
     /// Why the running attempt was told to end.
     pub(crate) aborted: Option<fanout_core::AbortReason>,
     /// It started after something that overlaps its keys ended in doubt.
@@ -115,8 +152,8 @@ impl Slot {
     /// What is not needed once the call has ended goes.
     pub(crate) fn settle(&mut self) {
         let Some(more) = &mut self.more else { return };
-        more.args = None;
         more.doubt = None;
+        more.asked = false;
         match &mut more.elements {
             Some(elements) => elements.items = Vec::new(),
             None if more.error.is_none() && more.usage.is_none() && !more.after_doubt => self.more = None,
@@ -132,14 +169,34 @@ impl Slot {
         self.more.as_ref()?.error.as_deref()
     }
 
+    /// The arguments of a call that has not ended, where they are not literal.
+    pub(crate) fn args(&self) -> Option<&JsonText> {
+        self.text.as_ref().filter(|_| self.end.is_none())
+    }
+
+    /// The result of a call that has ended, or what it has in place of one.
+    pub(crate) fn result(&self) -> Option<&JsonText> {
+        self.text.as_ref().filter(|_| self.end.is_some())
+    }
+
+    /// Sets the arguments of a call that is to start, or the result of one that is about to end.
+    pub(crate) fn set_text(&mut self, text: Option<JsonText>) {
+        self.text = text;
+    }
+
+    /// As [`Slot::result`], for the last who looks.
+    pub(crate) fn take_result(&mut self) -> Option<JsonText> {
+        self.end.and(self.text.take())
+    }
+
     /// Whether there is a result that cannot be parsed.
     pub(crate) fn is_unreadable(&self) -> bool {
-        self.result.is_some() && self.value().is_none()
+        self.result().is_some() && self.value().is_none()
     }
 
     /// The value that those who refer to this call see.
     fn value(&self) -> Option<&Arc<Value>> {
-        let result = self.result.as_ref()?;
+        let result = self.result()?;
         if let Some(parsed) = self.parsed.get() {
             return Some(parsed);
         }
@@ -158,11 +215,20 @@ impl RunData {
             shared: None,
             slots: Vec::with_capacity(plan.calls.len()),
             ends: Ends::new(),
+            breaks: Breaks::default(),
             began: now,
             listed: Vec::new(),
             limit_names: Vec::new(),
             settings: SettingsCache::default(),
             open: false,
+            questions: BTreeSet::new(),
+            durable: None,
+            recovering: None,
+            told_waits: HashMap::new(),
+            reused: HashSet::new(),
+            journal_error: None,
+            deadline_noted: false,
+            attended: true,
             paused: false,
             cancelled: false,
             failed: false,
@@ -220,6 +286,17 @@ impl RunData {
     /// What a call or element waited for, once it has ended.
     pub(crate) fn waits(&self, slot: &Slot) -> impl Iterator<Item = Wait> {
         self.end(slot).into_iter().flat_map(|end| self.ends.waits(end))
+    }
+
+    /// What its slot holds: the arguments of one that has not ended, or the result of one that just did.
+    pub(crate) fn text(&self, call: CallRef) -> Option<JsonText> {
+        self.slot(call)?.text.clone()
+    }
+
+    /// The arguments of a call, once they are known.
+    pub(crate) fn args(&self, call: CallRef) -> Option<&JsonText> {
+        let resolved = self.slot(call).and_then(Slot::args);
+        resolved.or_else(|| self.call(call).args.literal())
     }
 
     /// When a call was listed.
@@ -289,9 +366,20 @@ impl RunData {
         }
     }
 
+    /// An attempt of the call ended, and was not the end of the call.
+    pub(crate) fn note_break(&mut self, call: CallRef, now: Time) {
+        let code = self.slot(call).and_then(Slot::error).map(|error| error.code.clone());
+        self.breaks.begin(call, now, code);
+    }
+
+    /// The moment of what happens now: while a record is told, the one it tells of.
+    pub(crate) fn moment(&self, now: Time) -> Time {
+        self.recovering.as_ref().map_or(now, |recovering| recovering.at)
+    }
+
     /// Milliseconds from the begin of the run to `at`.
     pub(crate) fn ms(&self, at: Time) -> f64 {
-        at.since(self.began).as_secs_f64() * 1e3
+        ms(at.0.saturating_sub(self.began.0))
     }
 
     /// Notes an event, if events are kept.
@@ -319,6 +407,11 @@ impl RunData {
     }
 }
 
+/// Nanoseconds in milliseconds.
+pub(crate) fn ms(ns: u64) -> f64 {
+    ns as f64 / 1e6
+}
+
 /// What the references of one call are read from.
 pub(crate) struct RunScope<'a> {
     run: &'a RunData,
@@ -331,7 +424,7 @@ impl Scope for RunScope<'_> {
     }
 
     fn text(&self, call: u32) -> Option<&RawValue> {
-        self.run.slots.get(call as usize)?.result.as_deref()
+        self.run.slots.get(call as usize)?.result().map(|result| &**result)
     }
 
     fn outcome(&self, call: u32) -> &str {

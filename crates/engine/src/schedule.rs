@@ -93,7 +93,7 @@ fn ms<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Err
 
 /// Runs the plan under a simulated clock.
 pub(crate) fn simulate(tables: &Arc<Tables>, plan: &ValidPlan) -> Schedule {
-    let translated = translate::run(tables, RunId(0), plan);
+    let translated = translate::run(tables, RunId(0), plan, false);
     let mut simulation = Simulation {
         core: Core::new(),
         run: RunData::new(RunId(0), plan.clone(), (Arc::from(""), plan.name.as_str().into()), Time(0)),
@@ -117,6 +117,7 @@ pub(crate) fn simulate(tables: &Arc<Tables>, plan: &ValidPlan) -> Schedule {
             seed: 0,
             limits: translated.limits,
             parent: None,
+            recovering: false,
             calls: patient(translated.calls),
         })),
     );
@@ -178,7 +179,8 @@ impl Simulation {
                         }
                     }
                     Action::RunEnded { .. } => return,
-                    Action::Abort { .. } | Action::Retry { .. } | Action::Ask { .. } => {}
+                    Action::Abort { .. } | Action::Retry { .. } | Action::Ask { .. } | Action::Illegal { .. } => {}
+                    Action::Reuse { .. } | Action::Keep { .. } | Action::Forget { .. } => {}
                 }
             }
             let timer = self.core.poll_timeout();
@@ -214,7 +216,7 @@ impl Simulation {
                 self.run.slots[call.call as usize].more().elements = Some(Elements { items: Vec::new(), slots, ids });
                 Resolution::Elements(count)
             }
-            _ => Resolution::Run { claims: None },
+            _ => Resolution::Run { claims: None, same: None },
         };
         self.core.handle(self.now, Event::Resolved { call, resolution });
     }
@@ -285,11 +287,13 @@ fn waits(run: &RunData, tables: &Tables, call: CallRef, slot: &Slot) -> Vec<Sche
         match cause {
             "input" => {
                 if let Some(known) = waits.iter_mut().find(|known| known.on == on) {
-                    known.duration += wait.duration;
+                    known.duration += Duration::from_nanos(wait.ns);
                 }
             }
             "resolve" | "elements" => {}
-            cause => waits.push(ScheduledWait { cause: cause.into(), on, key, duration: wait.duration }),
+            cause => {
+                waits.push(ScheduledWait { cause: cause.into(), on, key, duration: Duration::from_nanos(wait.ns) })
+            }
         }
     }
     waits

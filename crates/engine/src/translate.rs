@@ -1,8 +1,10 @@
 //! A valid plan in the words of the core: inputs, claims and settings instead of names and templates.
 //! It does not know values that come only during the run.
 
+use crate::approval;
 use crate::canonical::Canonical;
 use crate::defaults;
+use crate::reuse;
 use crate::run::Keys;
 use crate::tables::Tables;
 use fanout_core::{CallSpec, Claim, Input, InputKind, Key, LimitId, RunId, Settings};
@@ -33,6 +35,8 @@ pub(crate) struct TranslatedCalls {
 /// What calls of one run share: settings by tool and override, keys that do not depend on arguments.
 #[derive(Default)]
 pub(crate) struct SettingsCache {
+    /// Nothing is handed on in this run.
+    without_cache: bool,
     /// The limits of the plan.
     limits: Vec<(Arc<str>, LimitId)>,
     settings: HashMap<Shared, Arc<Settings>>,
@@ -54,10 +58,10 @@ struct Shared {
 static NO_CLAIMS: LazyLock<Arc<[Claim]>> = LazyLock::new(|| Arc::from(Vec::new()));
 
 /// Translates a plan.
-pub(crate) fn run(tables: &Tables, run: RunId, plan: &ValidPlan) -> Translated {
+pub(crate) fn run(tables: &Tables, run: RunId, plan: &ValidPlan, cache: bool) -> Translated {
     let mut limits = Vec::new();
     let mut limit_names = Vec::new();
-    let mut settings = SettingsCache::default();
+    let mut settings = SettingsCache { without_cache: !cache, ..SettingsCache::default() };
     for (name, amount) in &plan.limits {
         let id = tables.run_limit();
         limits.push((id, *amount));
@@ -79,7 +83,11 @@ pub(crate) fn calls(tables: &Tables, plan: &ValidPlan, first: usize, cache: &mut
             inputs: inputs(call),
             claims: keys.as_ref().map_or_else(|| NO_CLAIMS.clone(), |keys| keys.claims.clone()),
             foreach: call.foreach.is_some(),
-            resolve: call.foreach.is_some() || call.when.is_some() || call.args.literal().is_none(),
+            resolve: call.foreach.is_some()
+                || call.when.is_some()
+                || call.args.literal().is_none()
+                || approval::bound(call).is_some()
+                || reuse::policy(call).is_some(),
             settings: cache.settings(tables, call),
         });
         translated.keys.push(keys);
@@ -106,6 +114,11 @@ pub(crate) fn keys(effects: &Effects, args: ArgsView<'_>, canonical: &Canonical<
 }
 
 impl SettingsCache {
+    /// Nothing is handed on in this run.
+    pub(crate) fn without_cache(&self) -> bool {
+        self.without_cache
+    }
+
     fn keys(&mut self, call: &ValidCall, canonical: &Canonical<'_>) -> Option<Arc<Keys>> {
         if call.effects.is_empty() {
             return None;
@@ -178,6 +191,7 @@ impl SettingsCache {
             rekey: call.effects.claims().iter().any(|claim| claim.is_file()),
             needs: needs.into(),
             rates: of_tool.rates.iter().copied().collect(),
+            reuse: reuse::policy(call).filter(|_| !self.without_cache),
         }
     }
 }

@@ -64,3 +64,12 @@ pub(crate) fn abort_reason(reason: AbortReason) -> &'static str {
         AbortReason::Deadline => "deadline",
     }
 }
+
+/// How a run ended, as it is written.
+pub(crate) fn run_outcome_name(outcome: crate::event::RunOutcome) -> &'static str {
+    match outcome {
+        crate::event::RunOutcome::Succeeded => "succeeded",
+        crate::event::RunOutcome::Failed => "failed",
+        crate::event::RunOutcome::Cancelled => "cancelled",
+    }
+}

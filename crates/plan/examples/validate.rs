@@ -9,6 +9,8 @@ use std::time::Instant;
 
 fn main() {
     let tool = ToolSpec {
+        version: None,
+        facts: Vec::new(),
         name: "noop".into(),
         description: String::new(),
         args_schema: json!({"type": "object", "properties": {"x": {}}}),

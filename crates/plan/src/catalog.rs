@@ -4,9 +4,10 @@
 use crate::diagnostic::Diagnostic;
 use crate::effects::{Base, Effects, KeyTemplate};
 use crate::spec::{SettingsSpec, ToolKind, ToolSpec, ToolboxSpec};
+use crate::valid_args::Parts;
+use hashbrown::HashMap;
 use jsonschema::Validator;
 use serde_json::{Map, Value};
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
@@ -19,6 +20,7 @@ pub struct ToolId(pub u32);
 pub struct Catalog {
     tools: Vec<CatalogTool>,
     names: HashMap<Arc<str>, ToolId>,
+    warnings: Vec<Diagnostic>,
 }
 
 /// A tool with everything about it compiled.
@@ -39,7 +41,7 @@ pub struct CatalogTool {
     /// Whether no arguments at all are fine.
     accepts_empty: bool,
     defaults: Arc<Map<String, Value>>,
-    pub(crate) parts: OnceLock<HashMap<String, Option<Validator>>>,
+    pub(crate) parts: OnceLock<Parts>,
 }
 
 impl Catalog {
@@ -51,6 +53,7 @@ impl Catalog {
         let mut catalog = Catalog::default();
         let mut wrong = Vec::new();
         for (index, toolbox) in toolboxes.into_iter().enumerate() {
+            catalog.warnings.extend_from_slice(&toolbox.warnings);
             let siblings = sibling_prefixes(&toolbox);
             // A program may touch anything, unless somebody said what the toolbox is over.
             let everything = KeyTemplate::parse("*", true).into_iter().collect::<Vec<_>>();
@@ -87,6 +90,11 @@ impl Catalog {
     /// All tools, in the order they were given; `ToolId` is the index.
     pub fn tools(&self) -> &[CatalogTool] {
         &self.tools
+    }
+
+    /// What of the toolboxes' sources is no tool, or not wholly.
+    pub fn warnings(&self) -> &[Diagnostic] {
+        &self.warnings
     }
 
     /// The tool of this name.

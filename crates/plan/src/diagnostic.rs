@@ -146,11 +146,13 @@ pub(crate) struct Problems {
     source: Option<Arc<Source>>,
     pub(crate) list: Vec<Diagnostic>,
     left_out: usize,
+    /// Lines that are shown to nobody.
+    hidden: Vec<u32>,
 }
 
 impl Problems {
     pub(crate) fn new(source: Option<Arc<Source>>) -> Problems {
-        Problems { source, list: Vec::new(), left_out: 0 }
+        Problems { source, list: Vec::new(), left_out: 0, hidden: Vec::new() }
     }
 
     /// Notes an error at the value there.
@@ -158,9 +160,31 @@ impl Problems {
         self.note(at, false, Severity::Error, code, message.into())
     }
 
+    /// Notes an error at the value there, whose lines are shown to nobody: something that must not be repeated stands
+    /// in them.
+    pub(crate) fn error_hidden(&mut self, at: &At<'_>, code: &'static str, message: impl Into<String>) -> Noted<'_> {
+        let mut message = message.into();
+        if let Some(source) = &self.source
+            && let Some(Spot { value: (start, end), .. }) = at.find(&source.root)
+        {
+            let (first, last) = (source.place(start, start).line, source.place(end, end).line);
+            self.hidden.extend(first..=last);
+            message = format!("{message} (line {first} of {})", source.name);
+        }
+        self.error(at, code, message)
+    }
+
     /// Notes an error at the name of the field there.
     pub(crate) fn error_at_key(&mut self, at: &At<'_>, code: &'static str, message: impl Into<String>) -> Noted<'_> {
         self.note(at, true, Severity::Error, code, message.into())
+    }
+
+    /// Where the name of the field there stands, or its value where it has none.
+    pub(crate) fn place_of_key(&self, at: &At<'_>) -> Option<Place> {
+        let source = self.source.as_ref()?;
+        let Spot { key, value } = at.find(&source.root)?;
+        let (start, end) = key.unwrap_or(value);
+        Some(source.place(start, end))
     }
 
     /// Notes a warning.
@@ -198,7 +222,15 @@ impl Problems {
             let message = format!("{} more problems are not shown", self.left_out);
             self.list.push(Diagnostic::error("too_many_problems", message));
         }
+        let lines = std::mem::take(&mut self.hidden);
+        let hidden = |problem: &Diagnostic| problem.place.as_ref().is_some_and(|at| lines.contains(&at.line));
         self.list.sort_by_key(|problem| problem.place.as_ref().map_or(usize::MAX, |place| place.start));
+        // In their order, and then without the lines.
+        for problem in &mut self.list {
+            if hidden(problem) {
+                problem.place = None;
+            }
+        }
         self.list
     }
 }

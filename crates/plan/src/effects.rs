@@ -176,7 +176,7 @@ impl Effects {
                 Ok(_) => walk_owned(value, steps),
                 Err(_) => Seen::Missing,
             },
-            ArgsView::Partial(Template(Kind::Tree(tree) | Kind::Open(tree))) => look(tree, steps),
+            ArgsView::Partial(Template(Kind::Holes(holes))) => look(&holes.tree, steps),
             ArgsView::Partial(Template(Kind::Literal(_))) | ArgsView::Unknown => Seen::Unknown,
         };
         match (seen, steps) {
@@ -193,8 +193,8 @@ impl Effects {
 fn has(args: ArgsView<'_>, name: &str) -> bool {
     match args {
         ArgsView::Known(value) => value.get(name).is_some(),
-        ArgsView::Partial(Template(Kind::Tree(tree) | Kind::Open(tree))) => {
-            !matches!(look(tree, &[Step::Name(name.into())]), Seen::Missing)
+        ArgsView::Partial(Template(Kind::Holes(holes))) => {
+            !matches!(look(&holes.tree, &[Step::Name(name.into())]), Seen::Missing)
         }
         ArgsView::Partial(_) | ArgsView::Unknown => true,
     }

@@ -22,6 +22,11 @@ impl<'n, 'a> Fields<'n, 'a> {
         None
     }
 
+    /// Whether there is such a field.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.map.iter().any(|(key, _)| key.text == name)
+    }
+
     /// A field by its name.
     pub(crate) fn take(&mut self, name: &'static str) -> Option<&'n Node> {
         self.known.push(name);

@@ -3,7 +3,7 @@
 
 use crate::diagnostic::{Diagnostic, Source};
 use crate::spec::{EffectsSpec, Priority, RetrySpec, SettingsSpec};
-use crate::toolbox::ProcessToolbox;
+use crate::toolbox::DeclaredToolbox;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ pub struct Plan {
     /// What a failure does to the rest.
     pub on_failure: PlanOnFailure,
     /// Tools it carries itself. Only a file named by the person may.
-    pub tools: Vec<ProcessToolbox>,
+    pub tools: Vec<DeclaredToolbox>,
     pub(crate) source: Option<Arc<Source>>,
     /// What is wrong with its shape; told by validation together with everything else.
     pub(crate) problems: Vec<Diagnostic>,
@@ -77,7 +77,7 @@ pub struct Call {
     /// An expression: it is skipped when false.
     pub when: Option<String>,
     /// A list, or a reference to one: it becomes a call per element.
-    pub foreach: Option<Value>,
+    pub foreach: Option<Box<Value>>,
     /// Calls whose end it waits for.
     pub after: Vec<String>,
     /// Overrides what its tool declares.
@@ -95,7 +95,7 @@ pub enum CallOnFailure {
     #[default]
     Fail,
     /// What needs its result sees this value.
-    Value(Value),
+    Value(Box<Value>),
 }
 
 impl Plan {
@@ -209,7 +209,7 @@ impl Call {
     /// It becomes a call per element of this list, or of the list this reference finds.
     #[must_use]
     pub fn foreach(mut self, list: impl Into<Value>) -> Call {
-        self.foreach = Some(list.into());
+        self.foreach = Some(Box::new(list.into()));
         self
     }
 
@@ -230,7 +230,7 @@ impl Call {
     /// What its dependents see when it fails.
     #[must_use]
     pub fn on_failure_value(mut self, value: Value) -> Call {
-        self.on_failure = CallOnFailure::Value(value);
+        self.on_failure = CallOnFailure::Value(Box::new(value));
         self
     }
 

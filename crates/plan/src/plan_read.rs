@@ -121,7 +121,7 @@ fn call(node: &Node, at: &At<'_>, problems: &mut Problems) -> Call {
         Some((node, _)) => call.args = fields.wrong("args", "an object", node, problems).unwrap_or_default(),
     }
     call.when = when(&mut fields, problems);
-    call.foreach = fields.take("foreach").map(Node::to_value);
+    call.foreach = fields.take("foreach").map(|list| Box::new(list.to_value()));
     call.after = fields.texts("after", true, problems).unwrap_or_default();
     call.effects = effects(&mut fields, at, problems).map(Box::new);
     let settings = settings(&mut fields, at, problems);
@@ -144,7 +144,9 @@ fn when(fields: &mut Fields<'_, '_>, problems: &mut Problems) -> Option<String> 
 fn on_failure(node: &Node, at: &At<'_>, problems: &mut Problems) -> CallOnFailure {
     match &node.value {
         Content::Text(text) if text == "fail" => CallOnFailure::Fail,
-        Content::Map(map) if map.len() == 1 && map[0].0.text == "value" => CallOnFailure::Value(map[0].1.to_value()),
+        Content::Map(map) if map.len() == 1 && map[0].0.text == "value" => {
+            CallOnFailure::Value(Box::new(map[0].1.to_value()))
+        }
         _ => {
             problems.error(at, "bad_value", "`on_failure` of a call is `fail` or `{value: …}`");
             CallOnFailure::Fail

@@ -128,15 +128,7 @@ impl ProcessSpec {
 
     /// The arguments with the defaults of those not given.
     pub fn with_defaults(&self, args: &Value) -> Value {
-        let mut args = args.clone();
-        if let Value::Object(map) = &mut args {
-            for (name, value) in &self.defaults {
-                if !map.contains_key(name) {
-                    map.insert(name.clone(), value.clone());
-                }
-            }
-        }
-        args
+        with_defaults(args.clone(), &self.defaults)
     }
 
     /// The argv for these arguments, which have their defaults already ([`ProcessSpec::with_defaults`]).
@@ -187,6 +179,20 @@ impl TextTemplate {
         Ok(TextTemplate { source: source.to_owned(), pieces: merge(pieces) })
     }
 
+    /// One argument, of any name.
+    pub(crate) fn argument(name: &str) -> TextTemplate {
+        let source = match crate::path::is_name(name) {
+            true => format!("${{args.{name}}}"),
+            false => format!("${{args[{}]}}", Value::from(name)),
+        };
+        TextTemplate { source, pieces: vec![TextPiece::Arg(vec![Step::Name(name.into())])] }
+    }
+
+    /// A text without arguments, whatever is in it.
+    pub(crate) fn literal(text: &str) -> TextTemplate {
+        TextTemplate { source: text.replace("${", "$${"), pieces: vec![TextPiece::Text(text.to_owned())] }
+    }
+
     /// The text as it was written.
     pub fn source(&self) -> &str {
         &self.source
@@ -230,6 +236,15 @@ impl TextTemplate {
         Ok(text)
     }
 
+    /// The argument itself, when the template is exactly one reference; else the text. Nothing when an argument is
+    /// missing, or null inside a longer text.
+    pub fn value(&self, args: &Value) -> Option<Value> {
+        match &self.pieces[..] {
+            [TextPiece::Arg(steps)] => walk(args, steps).ok().cloned(),
+            _ => self.fill(args).ok().map(Value::String),
+        }
+    }
+
     /// One text per item, when the template is exactly one reference to a list; else one text.
     ///
     /// # Errors
@@ -259,6 +274,18 @@ impl TextTemplate {
             Err(gone @ Missing { .. }) => Err(missing(format!("{:?}: {}", self.source, gone.describe("args", steps)))),
         }
     }
+}
+
+/// The arguments with the defaults of those not given.
+pub(crate) fn with_defaults(mut args: Value, defaults: &Map<String, Value>) -> Value {
+    if let Value::Object(map) = &mut args {
+        for (name, value) in defaults {
+            if !map.contains_key(name) {
+                map.insert(name.clone(), value.clone());
+            }
+        }
+    }
+    args
 }
 
 /// A value inside a text.

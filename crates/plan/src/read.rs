@@ -35,16 +35,35 @@ impl Bad {
     }
 }
 
+/// What becomes of numbers that can't be held exactly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Numbers {
+    /// They are errors: nobody's number is changed.
+    Exact,
+    /// The nearest that can be held: for documents of others, who mean bounds such as -9223372036854776000.
+    Nearest,
+}
+
 /// Reads a document.
 ///
 /// # Errors
 /// `too_large`, `not_utf8`, `bad_yaml`, `bad_json`, `bad_toml`, `too_deep`, `too_many_aliases`, `duplicate_key`,
 /// `number_out_of_range`.
 pub(crate) fn document(file_name: &str, bytes: &[u8], syntax: Syntax) -> Result<Arc<Source>, Vec<Diagnostic>> {
+    document_with(file_name, bytes, syntax, Numbers::Exact)
+}
+
+/// The same, with numbers read so.
+pub(crate) fn document_with(
+    file_name: &str,
+    bytes: &[u8],
+    syntax: Syntax,
+    numbers: Numbers,
+) -> Result<Arc<Source>, Vec<Diagnostic>> {
     let text = text(file_name, bytes)?;
     let read = match syntax {
-        Syntax::Json => crate::read_json::read(text),
-        Syntax::Yaml => crate::read_yaml::read(text),
+        Syntax::Json => crate::read_json::read(text, numbers),
+        Syntax::Yaml => crate::read_yaml::read(text, numbers),
         Syntax::Toml => crate::read_toml::read(text),
     };
     let name: Arc<str> = file_name.into();

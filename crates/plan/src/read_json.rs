@@ -2,15 +2,15 @@
 //! It does not know what the document is.
 
 use crate::node::{Content, Name, Node};
-use crate::read::{Bad, READ_DEPTH_MAX};
+use crate::read::{Bad, Numbers, READ_DEPTH_MAX};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::fmt;
 
 /// Reads a JSON text.
-pub(crate) fn read(text: &str) -> Result<Node, Vec<Bad>> {
+pub(crate) fn read(text: &str, numbers: Numbers) -> Result<Node, Vec<Bad>> {
     let root: &RawValue = serde_json::from_str(text).map_err(|error| vec![syntax(text, 0, &error)])?;
-    node(text, root, 0).map_err(|bad| vec![bad])
+    node(text, root, 0, numbers).map_err(|bad| vec![bad])
 }
 
 /// The members of an object, in order, duplicates and all.
@@ -36,7 +36,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
     }
 }
 
-fn node(text: &str, raw: &RawValue, depth: usize) -> Result<Node, Bad> {
+fn node(text: &str, raw: &RawValue, depth: usize, numbers: Numbers) -> Result<Node, Bad> {
     let part = raw.get();
     let start = offset(text, part);
     let end = start + part.len();
@@ -51,18 +51,21 @@ fn node(text: &str, raw: &RawValue, depth: usize) -> Result<Node, Bad> {
             for (key, value) in members {
                 let at = offset(text, key.get());
                 let name: String = serde_json::from_str(key.get()).map_err(|error| syntax(text, at, &error))?;
-                map.push((Name { text: name, start: at, end: at + key.get().len() }, node(text, value, depth + 1)?));
+                map.push((
+                    Name { text: name, start: at, end: at + key.get().len() },
+                    node(text, value, depth + 1, numbers)?,
+                ));
             }
             Content::Map(map)
         }
         Some(b'[') => {
             let list: Vec<&RawValue> = serde_json::from_str(part).map_err(wrong)?;
-            Content::List(list.into_iter().map(|raw| node(text, raw, depth + 1)).collect::<Result<_, _>>()?)
+            Content::List(list.into_iter().map(|raw| node(text, raw, depth + 1, numbers)).collect::<Result<_, _>>()?)
         }
         Some(b'"') => Content::Text(serde_json::from_str(part).map_err(wrong)?),
         Some(b't' | b'f') => Content::Bool(part == "true"),
         Some(b'n') => Content::Null,
-        _ => match crate::units::number(part) {
+        _ => match crate::units::number_read(part, numbers) {
             Some(number) => Content::Number(number),
             None => return Err(crate::units::out_of_range(part, start, end)),
         },

@@ -2,7 +2,7 @@
 //! It does not know what the document is.
 
 use crate::node::{Content, Name, Node};
-use crate::read::{Bad, READ_DEPTH_MAX};
+use crate::read::{Bad, Numbers, READ_DEPTH_MAX};
 use serde_saphyr::granit_parser::{self, Event, Parser, ScalarStyle, ScanError, Span, Tag};
 use std::collections::HashMap;
 
@@ -10,9 +10,9 @@ use std::collections::HashMap;
 const EXPANDED_MAX: usize = 100_000;
 
 /// Reads a YAML text of one document.
-pub(crate) fn read(text: &str) -> Result<Node, Vec<Bad>> {
+pub(crate) fn read(text: &str, numbers: Numbers) -> Result<Node, Vec<Bad>> {
     let options = granit_parser::options! { emit_comments: false, simple_key_max_lookahead: 65_536 };
-    let mut builder = Builder { text, open: Vec::new(), root: None, anchors: HashMap::new(), expanded: 0 };
+    let mut builder = Builder { text, open: Vec::new(), root: None, anchors: HashMap::new(), expanded: 0, numbers };
     for event in Parser::new_from_str_with_options(text, options) {
         let (event, span) = event.map_err(|error| vec![syntax(text, &error)])?;
         builder.event(event, &span).map_err(|bad| vec![bad])?;
@@ -26,6 +26,7 @@ struct Builder<'t> {
     root: Option<Node>,
     anchors: HashMap<usize, Node>,
     expanded: usize,
+    numbers: Numbers,
 }
 
 /// A collection whose end has not come.
@@ -50,7 +51,7 @@ impl Builder<'_> {
                 Err(bad)
             }
             Event::Scalar(value, style, anchor, tag) => {
-                let node = Node { value: scalar(&value, style, tag.as_deref(), start, end)?, start, end };
+                let node = Node { value: scalar(&value, style, tag.as_deref(), start, end, self.numbers)?, start, end };
                 self.add(node, anchor)
             }
             Event::SequenceStart(_, anchor, tag) => {
@@ -184,7 +185,14 @@ fn depth(node: &Node) -> usize {
 }
 
 /// A scalar by the core schema of YAML 1.2.
-fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>, start: usize, end: usize) -> Result<Content, Bad> {
+fn scalar(
+    text: &str,
+    style: ScalarStyle,
+    tag: Option<&Tag>,
+    start: usize,
+    end: usize,
+    numbers: Numbers,
+) -> Result<Content, Bad> {
     let wanted = match tag {
         None if style != ScalarStyle::Plain => return Ok(Content::Text(text.to_owned())),
         None => None,
@@ -194,7 +202,8 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>, start: usize, end: 
             _ => return Err(bad_tag(start, end)),
         },
     };
-    let content = plain(text).ok_or_else(|| crate::units::out_of_range(text, start, end))?;
+    let inexact = || crate::units::number_read(text, numbers).map(Content::Number);
+    let content = plain(text).or_else(inexact).ok_or_else(|| crate::units::out_of_range(text, start, end))?;
     let fits = match (wanted, &content) {
         (None, _) | (Some("int" | "float"), Content::Number(_)) => true,
         (Some(kind), Content::Bool(_)) => kind == "bool",

@@ -82,10 +82,18 @@ pub(crate) enum From {
 pub(crate) struct Reference {
     pub(crate) from: From,
     pub(crate) path: Path,
-    /// The name it starts from.
-    pub(crate) name: Box<str>,
     /// As it was written, without `${` and `}`.
     pub(crate) text: Box<str>,
+}
+
+/// The name that the text of a reference starts with.
+pub(crate) fn name_of(text: &str) -> &str {
+    split(text).map_or(text, |(name, _)| name)
+}
+
+/// What a text refers to when it is one reference to a whole result and nothing else.
+pub(crate) fn whole(text: &str) -> Option<&str> {
+    text.strip_prefix("${")?.strip_suffix('}').filter(|inner| is_id(inner))
 }
 
 /// The name a reference starts from and the text of the path behind it.
@@ -113,5 +121,7 @@ pub(crate) fn is_id(text: &str) -> bool {
         && bytes.all(|b| b == b'_' || b.is_ascii_alphanumeric())
 }
 
-/// Words that no call may be named.
-pub(crate) const RESERVED: [&str; 4] = ["inputs", "item", "index", "outcome"];
+/// Whether no call may be named so.
+pub(crate) fn is_reserved(id: &str) -> bool {
+    matches!(id, "inputs" | "item" | "index" | "outcome")
+}

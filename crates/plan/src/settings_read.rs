@@ -5,12 +5,11 @@ use crate::diagnostic::Problems;
 use crate::effects::KeyTemplate;
 use crate::fields::{Fields, amount};
 use crate::node::{At, Content, Node};
-use crate::spec::{EffectsSpec, InDoubt, Priority, Rate, RetrySpec, SettingsSpec};
+use crate::spec::{Approval, CacheScope, CacheSpec, EffectsSpec, InDoubt, Priority, Rate, RetrySpec, SettingsSpec};
 use std::collections::BTreeMap;
 
 /// Fields that belong to versions that are not there yet.
-pub(crate) const LATER: [&str; 8] =
-    ["approval", "cache", "batch", "hedge", "speculate", "sandbox", "secrets", "compensate"];
+pub(crate) const LATER: [&str; 6] = ["batch", "hedge", "speculate", "sandbox", "secrets", "compensate"];
 
 const PRIORITIES: [(&str, Priority); 5] = [
     ("lowest", Priority::Lowest),
@@ -20,8 +19,11 @@ const PRIORITIES: [(&str, Priority); 5] = [
     ("highest", Priority::Highest),
 ];
 const IN_DOUBT: [(&str, InDoubt); 3] = [("fail", InDoubt::Fail), ("rerun", InDoubt::Rerun), ("ask", InDoubt::Ask)];
+const APPROVALS: [(&str, Approval); 3] =
+    [("always", Approval::Always), ("destructive", Approval::Destructive), ("never", Approval::Never)];
 
-/// Reads `timeout`, `idle_timeout`, `retry`, `priority`, `uses`, `expect`, `in_doubt`.
+/// Reads `timeout`, `idle_timeout`, `retry`, `priority`, `uses`, `expect`, `in_doubt`, `approval`, `approval_timeout`,
+/// `cache`.
 pub(crate) fn settings(fields: &mut Fields<'_, '_>, at: &At<'_>, problems: &mut Problems) -> SettingsSpec {
     SettingsSpec {
         timeout: fields.duration("timeout", problems),
@@ -31,7 +33,29 @@ pub(crate) fn settings(fields: &mut Fields<'_, '_>, at: &At<'_>, problems: &mut 
         uses: amounts(fields, "uses", at, problems),
         expect: fields.duration("expect", problems),
         in_doubt: fields.word("in_doubt", &IN_DOUBT, problems),
+        approval: fields.word("approval", &APPROVALS, problems),
+        approval_timeout: fields.duration("approval_timeout", problems),
+        cache: fields.take("cache").and_then(|node| cache(node, &at.field("cache"), problems)),
     }
+}
+
+/// Reads `cache`: true, false, or `{ttl, scope}`.
+fn cache(node: &Node, at: &At<'_>, problems: &mut Problems) -> Option<CacheSpec> {
+    if let Content::Bool(on) = &node.value {
+        return Some(CacheSpec { scope: on.then_some(CacheScope::Run), ttl: None });
+    }
+    if !matches!(node.value, Content::Map(_)) {
+        problems.error(at, "wrong_type", "`cache` is true, false, or an object such as `{scope: run, ttl: 10m}`");
+        return None;
+    }
+    let mut fields = Fields::of(node, at, "`cache`", problems)?;
+    let scopes = [("run", CacheScope::Run), ("engine", CacheScope::Engine)];
+    let spec = CacheSpec {
+        scope: Some(fields.word("scope", &scopes, problems).unwrap_or(CacheScope::Run)),
+        ttl: fields.duration("ttl", problems),
+    };
+    fields.done("`cache`", &[], problems);
+    Some(spec)
 }
 
 fn retry(node: &Node, at: &At<'_>, problems: &mut Problems) -> Option<RetrySpec> {

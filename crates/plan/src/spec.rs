@@ -1,6 +1,7 @@
 //! What a tool is, apart from how it is called: schema, effects, limits, settings (`ToolSpec`), and the toolbox it is in.
 //! It does not know adapters, runs or files. Everything here can be sent.
 
+use crate::diagnostic::Diagnostic;
 use crate::process_spec::TextTemplate;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -22,6 +23,8 @@ pub struct ToolboxSpec {
     pub rate: Option<Rate>,
     /// The tools.
     pub tools: Vec<ToolSpec>,
+    /// What of its source is no tool, or not wholly, and where.
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// Something callable.
@@ -42,6 +45,11 @@ pub struct ToolSpec {
     pub base_dir: Option<Arc<Path>>,
     /// What of that directory depends on the arguments, relative to `base_dir`.
     pub cwd: Option<TextTemplate>,
+    /// Changes when calling it means something else: declared, or a hash of how it is called. What a tool gave under
+    /// another version is not used again, and a run is not continued without a word.
+    pub version: Option<Arc<str>>,
+    /// How it is called, for people: pairs of a name and a text, without secrets.
+    pub facts: Vec<(&'static str, String)>,
     /// What kind of adapter it has: decides what an undeclared tool is taken to touch.
     pub kind: ToolKind,
     /// At most this many attempts at once.
@@ -59,6 +67,8 @@ pub enum ToolKind {
     Native,
     /// A program.
     Process,
+    /// A request to a server.
+    Http,
 }
 
 /// What a tool or call touches. `reads`/`writes` are key templates such as `file:${args.path}`.
@@ -91,6 +101,12 @@ pub struct SettingsSpec {
     pub expect: Option<Duration>,
     /// What to do when nobody knows whether an attempt took effect.
     pub in_doubt: Option<InDoubt>,
+    /// When somebody has to approve a call before it runs; never when absent.
+    pub approval: Option<Approval>,
+    /// How long that may take before it counts as denied.
+    pub approval_timeout: Option<Duration>,
+    /// Whether a result may be handed on instead of asking again; not when absent.
+    pub cache: Option<CacheSpec>,
 }
 
 /// How failures are retried; absent fields have defaults.
@@ -115,6 +131,36 @@ pub enum InDoubt {
     Rerun,
     /// Ask somebody.
     Ask,
+}
+
+/// Whether a result may be handed on to calls of the same tool with the same arguments. Only of tools that write
+/// nothing; a write to what was read ends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheSpec {
+    /// For whom a result is kept; `None`: for nobody.
+    pub scope: Option<CacheScope>,
+    /// How old it may be; as old as its scope when absent.
+    pub ttl: Option<Duration>,
+}
+
+/// For whom a result is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheScope {
+    /// The calls of one run.
+    Run,
+    /// All runs of an engine.
+    Engine,
+}
+
+/// When somebody has to approve a call before it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Approval {
+    /// Each call.
+    Always,
+    /// Calls whose effects are declared destructive.
+    Destructive,
+    /// None.
+    Never,
 }
 
 /// The priority classes.

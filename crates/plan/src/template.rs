@@ -3,7 +3,7 @@
 
 use crate::path::{self, Path, walk};
 use crate::process_spec::text_of;
-use crate::reference::{From, Reference};
+use crate::reference::{From, Reference, name_of};
 use serde::ser::{Error, Serialize, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -31,9 +31,14 @@ pub struct Template(pub(crate) Kind);
 #[derive(Clone, Debug)]
 pub(crate) enum Kind {
     Literal(Arc<RawValue>),
-    Tree(Box<Tree>),
-    /// A tree that fits the schema it is for whatever its references find.
-    Open(Box<Tree>),
+    Holes(Box<Holes>),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Holes {
+    pub(crate) tree: Tree,
+    /// Whether it fits the schema it is for whatever its references find.
+    open: bool,
 }
 
 /// A value with holes.
@@ -83,7 +88,7 @@ impl Template {
     pub(crate) fn of_tree(tree: Tree) -> Template {
         match tree {
             Tree::Value(value) => Template::of_value(&value),
-            tree => Template(Kind::Tree(Box::new(tree))),
+            tree => Template(Kind::Holes(Box::new(Holes { tree, open: false }))),
         }
     }
 
@@ -91,7 +96,7 @@ impl Template {
     pub(crate) fn of_open_tree(tree: Tree) -> Template {
         match tree {
             Tree::Value(value) => Template::of_value(&value),
-            tree => Template(Kind::Open(Box::new(tree))),
+            tree => Template(Kind::Holes(Box::new(Holes { tree, open: true }))),
         }
     }
 
@@ -99,7 +104,7 @@ impl Template {
     pub fn literal(&self) -> Option<&Arc<RawValue>> {
         match &self.0 {
             Kind::Literal(text) => Some(text),
-            Kind::Tree(_) | Kind::Open(_) => None,
+            Kind::Holes(_) => None,
         }
     }
 
@@ -110,7 +115,7 @@ impl Template {
     pub fn resolve(&self, scope: &dyn Scope) -> Result<Value, ReferenceError> {
         match &self.0 {
             Kind::Literal(text) => Ok(parse(text)),
-            Kind::Tree(tree) | Kind::Open(tree) => fill(tree, scope, false),
+            Kind::Holes(holes) => fill(&holes.tree, scope, false),
         }
     }
 
@@ -118,7 +123,7 @@ impl Template {
     pub fn resolve_or_null(&self, scope: &dyn Scope) -> Value {
         match &self.0 {
             Kind::Literal(text) => parse(text),
-            Kind::Tree(tree) | Kind::Open(tree) => fill(tree, scope, true).unwrap_or(Value::Null),
+            Kind::Holes(holes) => fill(&holes.tree, scope, true).unwrap_or(Value::Null),
         }
     }
 
@@ -126,8 +131,9 @@ impl Template {
     /// is lost by that: the value fits its schema in any case, every reference is to a whole result, and each
     /// result is JSON in one line that is not nested deeper than a value may be. `None` where it is not so.
     pub fn text(&self, scope: &dyn Scope) -> Option<Arc<RawValue>> {
-        let Kind::Open(tree) = &self.0 else { return None };
-        if !joins(tree, scope) {
+        let Kind::Holes(holes) = &self.0 else { return None };
+        let tree = &holes.tree;
+        if !holes.open || !joins(tree, scope) {
             return None;
         }
         serde_json::value::to_raw_value(&Joined { tree, scope }).ok().map(Arc::from)
@@ -176,7 +182,8 @@ fn follow<'a>(reference: &'a Reference, scope: &'a dyn Scope, or_null: bool) -> 
                     code: "no_result",
                     message: format!(
                         "`${{{}}}`: {} has no result; its outcome is {outcome}",
-                        reference.text, reference.name
+                        reference.text,
+                        name_of(&reference.text)
                     ),
                 });
             }
@@ -190,7 +197,7 @@ fn follow<'a>(reference: &'a Reference, scope: &'a dyn Scope, or_null: bool) -> 
             None => return Err(outside_foreach(reference)),
         },
     };
-    select(&reference.path, root, &reference.name, &reference.text, or_null)
+    select(&reference.path, root, &reference.text, or_null)
 }
 
 /// Whether the texts of the results can stand as they are where they are referred to.
@@ -261,7 +268,6 @@ fn outside_foreach(reference: &Reference) -> ReferenceError {
 pub(crate) fn select<'a>(
     path: &'a Path,
     root: &'a Value,
-    name: &str,
     text: &str,
     or_null: bool,
 ) -> Result<Cow<'a, Value>, ReferenceError> {
@@ -271,7 +277,7 @@ pub(crate) fn select<'a>(
             Err(_) if or_null => Ok(Cow::Owned(Value::Null)),
             Err(missing) => Err(ReferenceError {
                 code: "reference_not_found",
-                message: format!("`${{{text}}}`: {}", missing.describe(name, steps)),
+                message: format!("`${{{text}}}`: {}", missing.describe(name_of(text), steps)),
             }),
         },
         Path::Query(query) => Ok(Cow::Owned(Value::Array(query.query(root).all().into_iter().cloned().collect()))),

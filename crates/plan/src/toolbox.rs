@@ -1,17 +1,49 @@
-//! Toolboxes of process tools as files declare them (`ProcessToolbox`).
-//! It does not know how a process is started.
+//! Toolboxes as files declare them (`DeclaredToolbox`): what their tools are, and how each is called.
+//! It does not know how a process is started or a request is sent.
 
 use crate::diagnostic::Diagnostic;
+use crate::http_spec::HttpSpec;
+use crate::openapi::OpenApiSource;
 use crate::process_spec::ProcessSpec;
-use crate::spec::ToolboxSpec;
+use crate::spec::{ToolKind, ToolboxSpec};
+use serde::{Deserialize, Serialize};
 
-/// A toolbox of process tools.
+/// A toolbox as a file declares it.
 #[derive(Clone, Debug, Default)]
-pub struct ProcessToolbox {
+pub struct DeclaredToolbox {
     /// What its tools are.
     pub spec: ToolboxSpec,
     /// How each is called, in the order of `spec.tools`.
-    pub processes: Vec<ProcessSpec>,
+    pub adapters: Vec<AdapterSpec>,
+    /// Where its tools come from, when they are not in the file: `spec` and `adapters` are then filled by it.
+    pub source: Option<ToolSource>,
+}
+
+/// Where the tools of a toolbox come from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ToolSource {
+    /// From an OpenAPI document.
+    OpenApi(Box<OpenApiSource>),
+}
+
+/// How a tool is called.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AdapterSpec {
+    /// As a program.
+    Process(Box<ProcessSpec>),
+    /// By a request.
+    Http(Box<HttpSpec>),
+}
+
+impl AdapterSpec {
+    /// The kind of tool it makes.
+    pub fn kind(&self) -> ToolKind {
+        match self {
+            AdapterSpec::Process(_) => ToolKind::Process,
+            AdapterSpec::Http(_) => ToolKind::Http,
+        }
+    }
 }
 
 /// Reads a toolbox file (`fanout.toml`): the toolbox `local` of its `[tools.NAME]`, and each `[toolbox.NAME]`.
@@ -19,6 +51,6 @@ pub struct ProcessToolbox {
 ///
 /// # Errors
 /// Everything that is wrong with it, each with its place.
-pub fn read_toolbox(file_name: &str, bytes: &[u8]) -> Result<Vec<ProcessToolbox>, Vec<Diagnostic>> {
+pub fn read_toolbox(file_name: &str, bytes: &[u8]) -> Result<Vec<DeclaredToolbox>, Vec<Diagnostic>> {
     crate::toolbox_read::read(file_name, bytes)
 }

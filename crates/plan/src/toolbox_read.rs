@@ -1,23 +1,25 @@
-//! Toolboxes of process tools from documents: `fanout.toml`, and `tools:` and `toolbox:` of a plan.
-//! It does not know how a process is started.
+//! Toolboxes from documents: `fanout.toml`, and `tools:` and `toolbox:` of a plan.
+//! It does not know how a process is started or a request is sent.
 
 use crate::diagnostic::{Diagnostic, Problems};
 use crate::fields::Fields;
+use crate::http_read::{HttpBase, http};
 use crate::node::{At, Content, Node};
+use crate::openapi_read::openapi;
 use crate::process_spec::{ArgTemplate, ProcessSpec, Stdin, Stdout, TextTemplate};
 use crate::read::Syntax;
 use crate::settings_read::{LATER, effects, rate, settings};
 use crate::spec::{ToolKind, ToolSpec, ToolboxSpec};
-use crate::toolbox::ProcessToolbox;
+use crate::toolbox::{AdapterSpec, DeclaredToolbox, ToolSource};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 use std::sync::Arc;
 
 /// Fields of toolboxes of kinds that are not there yet.
-const LATER_KINDS: [&str; 8] = ["mcp", "http", "openapi", "url", "command", "headers", "approval", "cache"];
+const LATER_KINDS: [&str; 2] = ["mcp", "command"];
 
 /// Reads a toolbox file. TOML, unless it is named as YAML or JSON.
-pub(crate) fn read(file_name: &str, bytes: &[u8]) -> Result<Vec<ProcessToolbox>, Vec<Diagnostic>> {
+pub(crate) fn read(file_name: &str, bytes: &[u8]) -> Result<Vec<DeclaredToolbox>, Vec<Diagnostic>> {
     let path = Path::new(file_name);
     let syntax = match path.extension().and_then(|ext| ext.to_str()) {
         Some("yaml" | "yml") => Syntax::Yaml,
@@ -40,14 +42,15 @@ pub(crate) fn toolboxes(
     own: &str,
     base_dir: &Path,
     problems: &mut Problems,
-) -> Vec<ProcessToolbox> {
+) -> Vec<DeclaredToolbox> {
     let mut boxes = Vec::new();
     let at = At::Root.field("tools");
     if let Some(tools) = fields.map("tools", problems) {
+        let base = HttpBase::new(base_dir);
         let mut toolbox =
-            ProcessToolbox { spec: ToolboxSpec { name: own.into(), ..ToolboxSpec::default() }, processes: Vec::new() };
+            DeclaredToolbox { spec: ToolboxSpec { name: own.into(), ..ToolboxSpec::default() }, ..Default::default() };
         for (name, node) in tools {
-            push_tool(&mut toolbox, &name.text, "", node, &at.field(&name.text), base_dir, problems);
+            push_tool(&mut toolbox, &name.text, "", node, &at.field(&name.text), &base, problems);
         }
         boxes.push(toolbox);
     }
@@ -58,7 +61,7 @@ pub(crate) fn toolboxes(
     boxes
 }
 
-fn toolbox(name: &str, node: &Node, at: &At<'_>, base_dir: &Path, problems: &mut Problems) -> Option<ProcessToolbox> {
+fn toolbox(name: &str, node: &Node, at: &At<'_>, base_dir: &Path, problems: &mut Problems) -> Option<DeclaredToolbox> {
     let mut fields = Fields::of(node, at, "a toolbox", problems)?;
     if !is_tool_name(name) {
         problems
@@ -70,15 +73,22 @@ fn toolbox(name: &str, node: &Node, at: &At<'_>, base_dir: &Path, problems: &mut
         key: fields.text("key", problems),
         running_max: fields.count32("running", problems),
         rate: rate(&mut fields, at, problems),
-        tools: Vec::new(),
+        ..ToolboxSpec::default()
     };
     if let Some(Err(message)) = spec.key.as_ref().map(|key| crate::effects::KeyTemplate::parse(key, true)) {
         problems.error(&at.field("key"), "bad_key", message);
     }
-    let mut toolbox = ProcessToolbox { spec, processes: Vec::new() };
+    let mut toolbox = DeclaredToolbox { spec, ..DeclaredToolbox::default() };
+    if fields.has("openapi") {
+        let source = openapi(&mut fields, at, base_dir, problems);
+        toolbox.source = source.map(|source| ToolSource::OpenApi(Box::new(source)));
+        fields.done("a toolbox with `openapi`", &LATER_KINDS, problems);
+        return Some(toolbox);
+    }
+    let base = HttpBase::read(&mut fields, at, base_dir, true, problems);
     let tools_at = at.field("tools");
     for (tool, node) in fields.map("tools", problems).unwrap_or_default() {
-        push_tool(&mut toolbox, &tool.text, &format!("{name}."), node, &tools_at.field(&tool.text), base_dir, problems);
+        push_tool(&mut toolbox, &tool.text, &format!("{name}."), node, &tools_at.field(&tool.text), &base, problems);
     }
     fields.done("the toolbox", &LATER_KINDS, problems);
     Some(toolbox)
@@ -92,14 +102,15 @@ fn is_tool_name(name: &str) -> bool {
 }
 
 fn push_tool(
-    toolbox: &mut ProcessToolbox,
+    toolbox: &mut DeclaredToolbox,
     name: &str,
     prefix: &str,
     node: &Node,
     at: &At<'_>,
-    base_dir: &Path,
+    base: &HttpBase,
     problems: &mut Problems,
 ) {
+    let base_dir = base.spec.base_dir.as_path();
     let Some(mut fields) = Fields::of(node, at, "a tool", problems) else { return };
     let name = format!("{prefix}{name}");
     let what = format!("the tool `{}`", crate::path::shorten(&name, 60));
@@ -109,15 +120,30 @@ fn push_tool(
             .help("use letters, digits, `_`, `-` and `.`");
     }
     let args_schema = args_schema(&mut fields, at, problems);
-    let process = process(&mut fields, at, &what, base_dir, &args_schema, problems);
+    let has = |name: &str| matches!(&node.value, Content::Map(map) if map.iter().any(|(key, _)| key.text == name));
+    let adapter = if has("url") {
+        if has("argv") {
+            fields.take("argv");
+            problems.error_at_key(&at.field("url"), "bad_value", "a tool has `argv` or `url`, not both");
+        }
+        http(&mut fields, at, base, &args_schema, problems).map(|http| AdapterSpec::Http(Box::new(http)))
+    } else {
+        process(&mut fields, at, &what, base_dir, &args_schema, problems).map(|it| AdapterSpec::Process(Box::new(it)))
+    };
+    let process = match &adapter {
+        Some(AdapterSpec::Process(process)) => Some(&**process),
+        _ => None,
+    };
     let spec = ToolSpec {
+        version: fields.text("version", problems).map(Into::into),
+        facts: Vec::new(),
         name: name.into(),
         description: fields.text("description", problems).unwrap_or_default(),
         result_schema: fields.take("result").map(Node::to_value),
         effects: effects(&mut fields, at, problems),
-        base_dir: process.as_ref().map(works_in),
-        cwd: process.as_ref().and_then(|process| process.cwd.clone()).filter(depends),
-        kind: ToolKind::Process,
+        base_dir: process.map_or_else(|| Some(base_dir.into()), |process| Some(works_in(process))),
+        cwd: process.and_then(|process| process.cwd.clone()).filter(depends),
+        kind: adapter.as_ref().map_or(ToolKind::Process, AdapterSpec::kind),
         running_max: fields.count32("running", problems),
         rate: rate(&mut fields, at, problems),
         settings: settings(&mut fields, at, problems),
@@ -125,10 +151,18 @@ fn push_tool(
     };
     fields.done(&what, &[&LATER[..], &LATER_KINDS[..]].concat(), problems);
     check_compiles(&spec, at, problems);
-    if let Some(process) = process {
-        toolbox.spec.tools.push(spec);
-        toolbox.processes.push(process);
+    if let Some(adapter) = adapter {
+        toolbox.spec.tools.push(repeatable(spec, &adapter));
+        toolbox.adapters.push(adapter);
     }
+}
+
+/// A request that carries the call's key may be sent again: that is what the key is for.
+fn repeatable(mut spec: ToolSpec, adapter: &AdapterSpec) -> ToolSpec {
+    if let (Some(effects), AdapterSpec::Http(http)) = (&mut spec.effects, adapter) {
+        effects.idempotent |= http.idempotency_header.is_some();
+    }
+    spec
 }
 
 fn depends(template: &TextTemplate) -> bool {
@@ -227,11 +261,13 @@ fn process(
     schema: &Value,
     problems: &mut Problems,
 ) -> Option<ProcessSpec> {
-    let checker = Templates { properties: schema.get("properties").and_then(Value::as_object) };
+    let checker = Templates::new(schema.get("properties").and_then(Value::as_object));
     let argv = match fields.take("argv") {
         Some(node) => checker.argv(node, &at.field("argv"), problems),
         None => {
-            fields.missing("argv", what, problems);
+            problems
+                .error(at, "missing_field", format!("{what} has neither `argv` nor `url`"))
+                .help("a program has `argv = [\"wc\", \"-l\"]`, a request `url = \"https://…\"`");
             None
         }
     };
@@ -328,11 +364,23 @@ fn check_variable(name: &str, at: &At<'_>, problems: &mut Problems) {
 }
 
 /// Reads templates over the arguments of one tool.
-struct Templates<'s> {
+pub(crate) struct Templates<'s> {
     properties: Option<&'s Map<String, Value>>,
 }
 
-impl Templates<'_> {
+impl<'s> Templates<'s> {
+    /// Over these arguments; over any when they are not known.
+    pub(crate) fn new(properties: Option<&'s Map<String, Value>>) -> Templates<'s> {
+        Templates { properties }
+    }
+
+    /// Checks that a template uses only these.
+    pub(crate) fn check(&self, template: &TextTemplate, at: &At<'_>, problems: &mut Problems) {
+        if let Some(properties) = self.properties {
+            check_arguments(template, properties, at, "bad_template", problems);
+        }
+    }
+
     fn argv(&self, node: &Node, at: &At<'_>, problems: &mut Problems) -> Option<Vec<ArgTemplate>> {
         let Content::List(list) = &node.value else {
             problems
@@ -361,7 +409,8 @@ impl Templates<'_> {
         Some(argv)
     }
 
-    fn text(&self, node: &Node, at: &At<'_>, problems: &mut Problems) -> Option<TextTemplate> {
+    /// A text, or a number as one.
+    pub(crate) fn text(&self, node: &Node, at: &At<'_>, problems: &mut Problems) -> Option<TextTemplate> {
         let source = match &node.value {
             Content::Text(text) => text.clone(),
             Content::Number(number) => number.to_string(),
@@ -372,9 +421,7 @@ impl Templates<'_> {
         };
         match TextTemplate::parse(&source) {
             Ok(template) => {
-                if let Some(properties) = self.properties {
-                    check_arguments(&template, properties, at, "bad_template", problems);
-                }
+                self.check(&template, at, problems);
                 Some(template)
             }
             Err(message) => {

@@ -1,7 +1,7 @@
 //! Durations, sizes, rates and numbers as people write them.
 //! It does not know what they are for.
 
-use crate::read::Bad;
+use crate::read::{Bad, Numbers};
 use crate::spec::Rate;
 use serde_json::Number;
 use std::time::Duration;
@@ -111,6 +111,12 @@ pub(crate) fn number(text: &str) -> Option<Number> {
         };
     }
     Number::from_f64(plain.parse().ok()?)
+}
+
+/// The number of a text that is one, and the nearest one where that is wanted.
+pub(crate) fn number_read(text: &str, numbers: Numbers) -> Option<Number> {
+    let nearest = || text.parse().ok().and_then(Number::from_f64);
+    number(text).or_else(|| if numbers == Numbers::Nearest { nearest() } else { None })
 }
 
 /// The error for a number that cannot be held.

@@ -64,7 +64,7 @@ pub struct ValidCall {
     /// It is skipped when this is false.
     pub when: Option<Condition>,
     /// It becomes a call per element of this list.
-    pub foreach: Option<Template>,
+    pub foreach: Option<Box<Template>>,
     /// The calls it needs, by index, each once.
     pub inputs: SmallVec<[(u32, Needs); 2]>,
     /// What it touches: its own declaration or its tool's.
@@ -291,7 +291,7 @@ fn check_ids(ids: &mut Ids, calls: &[Call], problems: &mut Problems) {
         if !unread && !crate::reference::is_id(&call.id) {
             let message = format!("{:?} cannot be an id", crate::path::shorten(&call.id, 60));
             problems.error(&at, "bad_id", message).help("an id is a letter or `_`, then letters, digits and `_`");
-        } else if crate::reference::RESERVED.contains(&&*call.id) {
+        } else if crate::reference::is_reserved(&call.id) {
             problems
                 .error(&at, "reserved_id", format!("`{}` has a meaning of its own in references", call.id))
                 .help("choose another id");

@@ -8,7 +8,7 @@ use crate::effects::Effects;
 use crate::node::At;
 use crate::path::Path;
 use crate::plan::{Call, CallOnFailure, InputSpec};
-use crate::reference::{From, Reference, Scanned, scan, split};
+use crate::reference::{From, Reference, Scanned, scan, split, whole};
 use crate::spec::{RetrySpec, SettingsSpec};
 use crate::template::{Piece, Template, Tree, raw, select};
 use crate::valid::{ELEMENTS_MAX, Ids, Needs, ValidCall};
@@ -108,7 +108,7 @@ impl<'c> Checker<'c> {
         let tool = self.tool(&call.tool, at);
         let mut edges = Edges::new();
         let element = call.foreach.is_some();
-        let foreach = call.foreach.take().map(|list| self.foreach(list, index, &mut edges, at));
+        let foreach = call.foreach.take().map(|list| Box::new(self.foreach(*list, index, &mut edges, at)));
         let args =
             self.args(call.args.take(), tool, Here { call: Some(index), element, at: &at.field("args") }, &mut edges);
         let when = call.when.as_deref().and_then(|text| {
@@ -123,6 +123,7 @@ impl<'c> Checker<'c> {
         let settings = self.settings(&call, tool, at);
         if let Some(tool) = tool {
             self.warn_retry(&call, tool, &effects, &settings, at);
+            self.refuse_cache(&call, tool, &effects, &settings, at);
         }
         ValidCall {
             id: call.id,
@@ -304,6 +305,9 @@ impl<'c> Checker<'c> {
             Text(String),
             Tree(Tree),
         }
+        if let Some(inner) = whole(text) {
+            return self.reference(inner, text, here, edges);
+        }
         let mut parts: Vec<Part> = Vec::new();
         let scanned = scan(text, |piece| {
             match piece {
@@ -393,7 +397,7 @@ impl<'c> Checker<'c> {
                 None => return nothing,
             },
         };
-        Tree::Reference(Reference { from, path, name: name.into(), text: inner.trim().into() })
+        Tree::Reference(Reference { from, path, text: inner.trim().into() })
     }
 
     /// A reference to the inputs is replaced by what it finds.
@@ -415,7 +419,7 @@ impl<'c> Checker<'c> {
             self.inputs_used.extend(self.inputs.keys().cloned());
         }
         let root = self.inputs_value();
-        match select(path, &root, "inputs", inner, false) {
+        match select(path, &root, inner, false) {
             Ok(value) => Tree::Value(value.into_owned()),
             Err(error) => {
                 self.problems.error(here.at, error.code, error.message).part(whole);
@@ -588,6 +592,20 @@ impl<'c> Checker<'c> {
         merged
     }
 
+    /// Only what was read can be read again.
+    fn refuse_cache(&mut self, call: &Call, id: ToolId, effects: &Effects, settings: &SettingsSpec, at: &At<'_>) {
+        if effects.read_only() || settings.cache.is_none_or(|cache| cache.scope.is_none()) {
+            return;
+        }
+        let own = call.settings.as_ref().is_some_and(|settings| settings.cache.is_some());
+        let tool = &self.catalog.tool(id).spec.name;
+        let message = format!("`{tool}` may write, so its results cannot be handed on");
+        let at = if own { at.field("cache") } else { at.field("tool") };
+        self.problems
+            .error(&at, "cache_of_writer", message)
+            .help("declare in its `effects` that it only reads, or take `cache` away");
+    }
+
     /// A retry that the promise of at most one effect forbids most of the time. Told once for a tool, and for each
     /// call that sets it itself.
     fn warn_retry(&mut self, call: &Call, id: ToolId, effects: &Effects, settings: &SettingsSpec, at: &At<'_>) {
@@ -674,5 +692,8 @@ fn merge(base: &SettingsSpec, own: &SettingsSpec) -> SettingsSpec {
         uses,
         expect: own.expect.or(base.expect),
         in_doubt: own.in_doubt.or(base.in_doubt),
+        approval: own.approval.or(base.approval),
+        approval_timeout: own.approval_timeout.or(base.approval_timeout),
+        cache: own.cache.or(base.cache),
     }
 }

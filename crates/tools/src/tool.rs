@@ -5,9 +5,9 @@ use serde_json::value::RawValue;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
 /// A result as JSON text, shared and parsed only when looked into.
 pub type JsonText = Arc<RawValue>;
@@ -34,9 +34,69 @@ pub struct Attempt {
     /// Which call of which run and which try, for messages and for the environment of processes.
     pub id: AttemptId,
     /// Fires when the attempt is to end early.
-    pub aborted: CancellationToken,
+    pub aborted: Aborted,
     /// Where signs of life go.
     pub progress: Progress,
+}
+
+/// Whether an attempt is to end early. Cheap to clone, all clones are one; and cheap where nobody waits for it,
+/// as in an attempt that ends at once.
+///
+/// ```
+/// let aborted = fanout_tools::Aborted::new();
+/// let heard = aborted.clone();
+/// aborted.cancel();
+/// assert!(heard.is_cancelled());
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Aborted(Arc<AbortedInner>);
+
+#[derive(Debug, Default)]
+struct AbortedInner {
+    /// The same as `token` knows behind a lock.
+    fired: AtomicBool,
+    token: CancellationToken,
+}
+
+impl Aborted {
+    /// Not yet.
+    pub fn new() -> Aborted {
+        Aborted::default()
+    }
+
+    /// The attempt is to end early.
+    pub fn cancel(&self) {
+        self.0.fired.store(true, Ordering::Release);
+        self.0.token.cancel();
+    }
+
+    /// Whether the attempt is to end early.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.fired.load(Ordering::Acquire)
+    }
+
+    /// Waits until the attempt is to end early. Dropping it half way loses nothing.
+    pub fn cancelled(&self) -> WaitForCancellationFuture<'_> {
+        self.0.token.cancelled()
+    }
+
+    /// A token that fires with this one and can also be fired alone, for parts of an attempt.
+    pub fn child_token(&self) -> CancellationToken {
+        self.0.token.child_token()
+    }
+}
+
+impl Attempt {
+    /// A key under which a server can tell that attempts are of one call: 64 hexadecimal digits that are the same for
+    /// each attempt of a call of a run with the same arguments, and for nothing else.
+    pub fn idempotency_key(&self) -> String {
+        let mut hash = blake3::Hasher::new();
+        for part in [&*self.id.run, &*self.id.call, self.args.get()] {
+            // With their lengths, so that no two lists of parts are the same bytes.
+            hash.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
+        }
+        hash.finalize().to_hex().to_string()
+    }
 }
 
 /// The name of an attempt, unique in the engine.

@@ -2,10 +2,13 @@
 //! It does not know whether what happened was right (that is `oracle`) nor anything inside the core.
 
 use super::cells::{Touch, masks};
+use super::handed::{self, Kept};
 use super::truth::{self, Decision, Store};
 use super::world::World;
 use crate::types::*;
+use hashbrown::HashMap;
 use smallvec::SmallVec;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// Where a call is, as far as can be seen from outside.
@@ -18,6 +21,10 @@ pub(super) enum Stage {
     Backoff(Time),
     /// Somebody is asked, until then.
     Doubt(Time),
+    /// Its attempt was lost with the engine, and nothing was ordered since.
+    Lost,
+    /// Somebody is asked whether it may run, until then.
+    Approval(Time),
     Ended,
 }
 
@@ -59,8 +66,7 @@ pub(super) struct Call {
     pub(super) answer: Option<DoubtAnswer>,
     /// What the running attempt will have written or given.
     pub(super) value_now: u64,
-    /// Whether each attempt took effect, and how often its keys had been asked for anew when it started.
-    pub(super) effects: SmallVec<[(bool, u32); 2]>,
+    pub(super) effects: SmallVec<[Effect; 2]>,
     pub(super) outcome: Option<(Outcome, Reason)>,
     /// What others get from it.
     pub(super) value: Option<u64>,
@@ -70,8 +76,31 @@ pub(super) struct Call {
     pub(super) cancelled: bool,
     /// What the driver said its inputs make of it.
     pub(super) said: Option<Said>,
+    /// Whose result it was handed, and when that was given, if it was kept.
+    pub(super) handed: Option<(CallRef, Option<Time>)>,
+    /// That was in a life before this one.
+    pub(super) told_handed: bool,
+    /// Whose flight it was last said to wait for.
+    pub(super) joined: Option<CallRef>,
+    /// Its attempt is one that others can join.
+    pub(super) flies: bool,
+    /// What may have been written since its attempt started.
+    pub(super) spoilt_by: u64,
+    /// Nobody knows whether one of its attempts wrote.
+    pub(super) doubt: bool,
     /// Since which start, and among how many, it has been ready without starting.
     pub(super) ready_since: Option<(u64, u64)>,
+    /// Starts from here on may have passed it: those of the turn in which it became ready did too.
+    pub(super) passed_since: u64,
+}
+
+/// What an attempt did.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Effect {
+    pub(super) took: bool,
+    /// How often the call's keys had been asked for anew when it started.
+    pub(super) again: u32,
+    value: u64,
 }
 
 /// The kinds of resolution.
@@ -81,6 +110,9 @@ pub(super) enum Said {
     Skip,
     Elements,
     Error,
+    /// Somebody is asked.
+    Ask,
+    Denied,
 }
 
 /// A run.
@@ -96,6 +128,10 @@ pub(super) struct Run {
     pub(super) place: Vec<u32>,
     pub(super) store: Store,
     pub(super) paused: bool,
+    /// When it was paused last; what was due was done before.
+    pub(super) paused_at: Time,
+    /// Its record is being told.
+    pub(super) recovering: bool,
     pub(super) cancelled: bool,
     pub(super) closed: bool,
     pub(super) ended: bool,
@@ -135,7 +171,15 @@ pub(super) struct Book<'w> {
     pub(super) capacity: Vec<(LimitId, u64)>,
     pub(super) rates: Vec<RateBook>,
     pub(super) holding: Vec<Holding>,
+    /// Results that are kept to be handed on.
+    pub(super) kept: Vec<Kept>,
     pub(super) starts: u64,
+    /// How many there were when all was looked at last.
+    pub(super) starts_before: u64,
+    /// The calls of each run as they were known in the life before.
+    pub(super) before: Rc<[Vec<Call>]>,
+    /// How often each call that must not run twice took effect, in all lives, whoever knows of it.
+    pub(super) ledger: Option<HashMap<CallRef, u32>>,
 }
 
 impl Call {
@@ -169,12 +213,37 @@ impl Call {
             elements: Vec::new(),
             cancelled: false,
             said: None,
+            handed: None,
+            told_handed: false,
+            joined: None,
+            flies: false,
+            spoilt_by: 0,
+            doubt: false,
             ready_since: None,
+            passed_since: 0,
         }
     }
 
     pub(super) fn name(&self) -> String {
         name(self.who)
+    }
+
+    fn start(&mut self, attempt: u32, now: Time, effect: Effect) {
+        self.attempts = attempt;
+        self.stage = Stage::Running;
+        self.idle += now.0.saturating_sub(self.idle_since.0);
+        self.idle_since = now;
+        self.attempt_started = now;
+        self.first_started.get_or_insert(now);
+        self.silent_since = now;
+        self.held.clear();
+        self.aborted = None;
+        self.end = None;
+        self.answer = None;
+        self.value_now = effect.value;
+        self.spoilt_by = 0;
+        self.flies = false;
+        self.effects.push(effect);
     }
 
     pub(super) fn touch(&mut self, touches: SmallVec<[Touch; 2]>) {
@@ -191,6 +260,28 @@ pub(super) fn name(who: CallRef) -> String {
     }
 }
 
+impl Run {
+    /// Somebody cancelled it, or one call of it.
+    fn cancel(&mut self, call: Option<u32>) {
+        self.cancelled |= call.is_none();
+        self.closed |= call.is_none();
+        for c in self.calls.iter_mut().filter(|c| call.is_none_or(|call| call == c.who.call)) {
+            c.cancelled = true;
+            c.elements.iter_mut().for_each(|e| e.cancelled = true);
+        }
+    }
+
+    /// Its deadline has passed.
+    fn expire(&mut self) {
+        self.expired = true;
+        self.cancelled = true;
+        self.closed = true;
+        for call in &mut self.calls {
+            call.cancelled = true;
+        }
+    }
+}
+
 impl<'w> Book<'w> {
     pub(super) fn new(world: &'w World) -> Book<'w> {
         let runs = world.runs.iter().enumerate().map(|(index, plan)| Run {
@@ -202,6 +293,8 @@ impl<'w> Book<'w> {
             place: Vec::new(),
             store: [0; 64],
             paused: false,
+            paused_at: Time(0),
+            recovering: false,
             cancelled: false,
             closed: !plan.open,
             ended: false,
@@ -221,8 +314,34 @@ impl<'w> Book<'w> {
             capacity: Vec::new(),
             rates: Vec::new(),
             holding: Vec::new(),
+            kept: Vec::new(),
             starts: 0,
+            starts_before: 0,
+            before: Rc::new([]),
+            ledger: None,
         }
+    }
+
+    /// What is known when another life begins: nothing but what the world has kept.
+    pub(super) fn reborn(&self, now: Time) -> Book<'w> {
+        let mut next = Book::new(self.world);
+        let mut before = Vec::new();
+        for (i, run) in self.runs.iter().enumerate() {
+            next.runs[i].store = run.store;
+            // Of a run whose record was not told to its end, no more is known than before.
+            let known = run.added && !run.recovering;
+            before.push(if known { run.calls.clone() } else { self.before.get(i).cloned().unwrap_or_default() });
+        }
+        next.before = before.into();
+        next.ledger.clone_from(&self.ledger);
+        (next.now, next.last, next.told, next.starts) = (now, now, now, self.starts);
+        next
+    }
+
+    /// What is known of a call from the life before.
+    pub(super) fn known_before(&self, who: CallRef) -> Option<&Call> {
+        let call = self.before.get(who.run.0 as usize)?.get(who.call as usize)?;
+        who.element.map_or(Some(call), |e| call.elements.get(e as usize))
     }
 
     pub(super) fn find(&self, who: CallRef) -> Option<&Call> {
@@ -345,31 +464,37 @@ impl<'w> Book<'w> {
             let rate = &mut self.rates[rate.0 as usize];
             rate.arrival = rate.arrival.max(now.0) + rate.period;
         }
+        let flies = self.find(who).is_some_and(|call| handed::flights(self, call).next().is_none());
+        self.written(self.find(who).map_or(0, |call| call.writes));
         let run = &mut self.runs[who.run.0 as usize];
         let call = &mut run.calls[who.call as usize];
         let call = match who.element {
             None => call,
             Some(e) => &mut call.elements[e as usize],
         };
-        call.attempts = attempt.attempt;
-        call.stage = Stage::Running;
-        call.idle += now.0.saturating_sub(call.idle_since.0);
-        call.attempt_started = now;
-        call.first_started.get_or_insert(now);
-        call.silent_since = now;
+        let value = truth::value(plan, given, (call.reads, call.writes), &run.store);
+        call.start(attempt.attempt, now, Effect { took: false, again: call.rekeys, value });
         call.held = needs;
-        call.aborted = None;
-        call.end = None;
-        call.answer = None;
+        call.flies = flies;
         call.given = given;
-        call.value_now = truth::value(plan, given, (call.reads, call.writes), &run.store);
-        call.effects.push((false, call.rekeys));
         self.holding.push(Holding { who, reads: call.reads, writes: call.writes });
         self.starts += 1;
     }
 
+    /// An attempt had started in a life before this one; it runs no more.
+    fn started_before(&mut self, attempt: AttemptRef) {
+        let who = attempt.call;
+        let past = self.known_before(who).and_then(|c| c.effects.get(attempt.attempt as usize - 1));
+        let (past, now, given) = (past.copied().unwrap_or_default(), self.now, self.given(who));
+        self.written(self.find(who).map_or(0, |call| call.writes));
+        let Some(call) = self.find_mut(who) else { return };
+        call.start(attempt.attempt, now, past);
+        call.given = given;
+    }
+
     /// The running attempt takes effect, or not; told once per attempt.
     pub(super) fn effect(&mut self, who: CallRef, took: bool) {
+        let once = !self.plan(who).settings.repeatable;
         let run = &mut self.runs[who.run.0 as usize];
         let call = &mut run.calls[who.call as usize];
         let call = match who.element {
@@ -377,8 +502,12 @@ impl<'w> Book<'w> {
             Some(e) => &mut call.elements[e as usize],
         };
         if took {
+            let first = call.effects.last().is_some_and(|e| !e.took);
+            if let Some(ledger) = self.ledger.as_mut().filter(|_| once && first) {
+                *ledger.entry(who).or_default() += 1;
+            }
             if let Some(last) = call.effects.last_mut() {
-                last.0 = true;
+                last.took = true;
             }
             truth::write(&mut run.store, call.writes, call.value_now);
         }
@@ -389,6 +518,14 @@ impl<'w> Book<'w> {
         let grace = self.find(who).filter(|c| c.end.is_none()).and_then(|c| c.aborted);
         let now = grace.map_or(self.now, |(at, _)| at.after(GRACE).min(self.now));
         self.holding.retain(|h| h.who != who);
+        self.written(self.find(who).map_or(0, |call| call.writes));
+        let unknown = |end| match end {
+            AttemptEnd::Failed { reached, .. } | AttemptEnd::Aborted { reached } => reached == Reached::Unknown,
+            AttemptEnd::Succeeded => false,
+        };
+        if self.find(who).is_some_and(|call| call.end.is_none_or(unknown)) {
+            self.doubted(who);
+        }
         if let Some(call) = self.find_mut(who) {
             call.idle_since = now;
             call.held.clear();
@@ -410,7 +547,7 @@ impl<'w> Book<'w> {
         call.value = match end.outcome {
             Outcome::Succeeded if call.expanded => Some(truth::list(given, call.elements.iter().map(|e| e.value))),
             Outcome::Succeeded => Some(call.value_now),
-            Outcome::Failed | Outcome::InDoubt if has_value => Some(truth::fallback(given)),
+            Outcome::Failed | Outcome::Denied | Outcome::InDoubt if has_value => Some(truth::fallback(given)),
             _ => None,
         };
         if who.element.is_none() {
@@ -438,6 +575,7 @@ impl Book<'_> {
                     self.set_capacity(limit, capacity);
                 }
                 self.runs[index].added = true;
+                self.runs[index].recovering = spec.recovering;
                 self.runs[index].parent = spec.parent;
                 self.list(index, 0, u32::try_from(spec.calls.len()).unwrap_or(0));
             }
@@ -447,19 +585,9 @@ impl Book<'_> {
                 self.list(index, from, from + u32::try_from(calls.len()).unwrap_or(0));
             }
             Event::RunClosed { run } => self.on_run(*run, |r| r.closed = true),
-            Event::PauseRequested { run } => self.on_run(*run, |r| r.paused = true),
+            Event::PauseRequested { run } => self.on_run(*run, |r| (r.paused, r.paused_at) = (true, now)),
             Event::ResumeRequested { run } => self.on_run(*run, |r| r.paused = false),
-            Event::CancelRequested { run, call, .. } => self.on_run(*run, |r| {
-                let all = call.is_none();
-                r.cancelled |= all;
-                r.closed |= all;
-                for c in &mut r.calls {
-                    if all || *call == Some(c.who.call) {
-                        c.cancelled = true;
-                        c.elements.iter_mut().for_each(|e| e.cancelled = true);
-                    }
-                }
-            }),
+            Event::CancelRequested { run, call, .. } => self.on_run(*run, |r| r.cancel(*call)),
             Event::Finished { attempt, end } => {
                 if self.is_live(*attempt) {
                     if let Some(call) = self.find_mut(attempt.call) {
@@ -485,6 +613,13 @@ impl Book<'_> {
                     call.answer.get_or_insert(*answer);
                 }
             }
+            Event::Recorded(fact) => self.recorded(*fact),
+            Event::DeadlinePassed { run } => self.on_run(*run, Run::expire),
+            Event::Recovered { run } => {
+                self.on_run(*run, |r| r.recovering = false);
+                self.expire();
+            }
+            Event::ResultDropped { entry } => self.hand(&Action::Forget { entry: *entry }),
             Event::Resolved { .. } | Event::Tick => {}
         }
     }
@@ -493,12 +628,74 @@ impl Book<'_> {
     fn expire(&mut self) {
         let now = self.now;
         for run in &mut self.runs {
-            if run.added && !run.ended && !run.expired && run.deadline.is_some_and(|d| d <= now) {
-                run.expired = true;
-                run.cancelled = true;
-                run.closed = true;
-                run.calls.iter_mut().for_each(|c| c.cancelled = true);
+            let open = run.added && !run.ended && !run.recovering;
+            if open && !run.expired && run.deadline.is_some_and(|d| d <= now) {
+                run.expire();
             }
+        }
+    }
+
+    /// Takes note of what is told from a life before this one.
+    fn recorded(&mut self, fact: Recorded) {
+        let now = self.now;
+        if let Recorded::Started { attempt } = fact {
+            return self.started_before(attempt);
+        }
+        if let Recorded::GivenUp { attempt } | Recorded::Lost { attempt, .. } = fact {
+            self.written(self.find(attempt.call).map_or(0, |call| call.writes));
+            self.doubted(attempt.call);
+        }
+        if let Recorded::Reused { call } = fact {
+            let past = self.known_before(call).map(|c| (c.value_now, c.handed));
+            if let (Some(past), Some(call)) = (past, self.find_mut(call)) {
+                (call.value_now, call.handed) = past;
+                call.told_handed = true;
+            }
+        }
+        let Some(call) = self.find_mut(fact.call()) else { return };
+        match fact {
+            Recorded::Aborted { reason, .. } => {
+                call.aborted.get_or_insert((now, reason));
+                call.aborted_latest = now;
+            }
+            Recorded::GivenUp { .. } => {
+                call.end = Some(AttemptEnd::Aborted { reached: Reached::Unknown });
+                call.idle_since = now;
+            }
+            Recorded::Lost { answer, .. } => {
+                call.stage = Stage::Lost;
+                call.end = Some(AttemptEnd::Aborted { reached: Reached::Unknown });
+                call.answer = answer;
+                call.idle_since = now;
+            }
+            Recorded::Unanswered { .. } => match &mut call.stage {
+                Stage::Doubt(until) | Stage::Approval(until) => *until = now,
+                _ => {}
+            },
+            Recorded::Started { .. } | Recorded::Reused { .. } => {}
+        }
+    }
+
+    /// Somebody is asked whether a call may run.
+    pub(super) fn asked(&mut self, who: CallRef, until: Time) {
+        if let Some(call) = self.find_mut(who) {
+            call.said = Some(Said::Ask);
+            call.stage = Stage::Approval(until);
+        }
+    }
+
+    /// Whether a question for approval is open.
+    pub(super) fn is_asked(&self, who: CallRef) -> bool {
+        self.find(who).is_some_and(|c| matches!(c.stage, Stage::Approval(_)) && c.said == Some(Said::Ask))
+    }
+
+    /// Somebody said whether a call may run.
+    pub(super) fn approved(&mut self, who: CallRef, approved: bool) {
+        if let Some(call) = self.find_mut(who) {
+            (call.stage, call.said) = match approved {
+                true => (Stage::Waiting, Some(Said::Run)),
+                false => (call.stage, Some(Said::Denied)),
+            };
         }
     }
 
@@ -526,6 +723,7 @@ impl Book<'_> {
 
     /// Takes note of an order that was found right.
     pub(super) fn action(&mut self, action: &Action) {
+        self.hand(action);
         match action {
             Action::Resolve { call, .. } => {
                 if let Some(call) = self.find_mut(*call) {
@@ -559,6 +757,7 @@ impl Book<'_> {
                 }
                 self.ended(end);
             }
+            Action::Illegal { .. } | Action::Reuse { .. } | Action::Keep { .. } | Action::Forget { .. } => {}
             Action::RunEnded { run, .. } => {
                 let run = &mut self.runs[run.0 as usize];
                 run.ended = true;

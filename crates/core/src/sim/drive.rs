@@ -3,27 +3,32 @@
 
 use super::book::{Book, Stage, name};
 use super::cells::Node;
+use super::lives::{Disk, Journal};
 use super::oracle::Oracle;
 use super::rng::{Rng, mix};
 use super::truth::Decision;
 use super::world::{Fate, MS, Timed, WhenAborted, World, claims};
 use super::{Scheduler, Violation};
+use crate::Fault;
 use crate::types::*;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fmt::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Something that will reach the core.
 #[derive(Clone, Debug)]
-enum Coming {
+pub(super) enum Coming {
     Timed(usize),
     Resolved { call: CallRef, again: bool },
     Report { attempt: AttemptRef, end: AttemptEnd },
     Alive { attempt: AttemptRef, every: u64, left: u32 },
     Settle { attempt: AttemptRef },
     Child { run: u32, parent: AttemptRef },
+    Approve { call: CallRef },
     Fact(Event),
+    Disk(Disk),
 }
 
 /// A run inside an attempt, which ends only after the run.
@@ -35,22 +40,25 @@ struct Child {
 }
 
 pub(super) struct Drive<'w, S> {
-    world: &'w World,
+    pub(super) world: &'w World,
     pub(super) core: S,
     pub(super) book: Book<'w>,
-    oracle: Oracle,
-    coming: BinaryHeap<Reverse<(u64, u32)>>,
-    slab: Vec<Option<Coming>>,
+    pub(super) oracle: Oracle,
+    pub(super) coming: BinaryHeap<Reverse<(u64, u32)>>,
+    pub(super) slab: Vec<Option<Coming>>,
     child: Option<Child>,
     /// Facts were told since the last look for orders.
-    undrained: bool,
-    rng: Rng,
+    pub(super) undrained: bool,
+    pub(super) rng: Rng,
     pub(super) trace: Option<String>,
     pub(super) digest: u64,
     pub(super) steps: u64,
     pub(super) state_only: bool,
+    pub(super) fault: Option<Fault>,
     /// All turns, for a second scheduler.
     pub(super) record: Option<Vec<Turn>>,
+    /// What is kept of the runs, in a world in which the engine dies.
+    pub(super) journal: Option<Box<Journal>>,
     events: Vec<Event>,
     actions: Vec<Action>,
 }
@@ -78,7 +86,9 @@ impl<'w, S: Scheduler> Drive<'w, S> {
             digest: 0,
             steps: 0,
             state_only: false,
+            fault: None,
             record: None,
+            journal: None,
             events: Vec::new(),
             actions: Vec::new(),
         }
@@ -86,16 +96,30 @@ impl<'w, S: Scheduler> Drive<'w, S> {
 
     /// Lives the world to its end.
     pub(super) fn run(&mut self, steps_max: u64) -> Result<(), Violation> {
+        self.begin()?;
+        for (i, (at, _)) in self.world.events.iter().enumerate() {
+            self.later(*at, Coming::Timed(i));
+        }
+        self.go_on(steps_max)
+    }
+
+    /// Tells a new core what there is.
+    pub(super) fn begin(&mut self) -> Result<(), Violation> {
         for (limit, &capacity) in (0..).zip(&self.world.limits) {
             self.deliver(Event::LimitSet { limit: LimitId(limit), capacity })?;
         }
         for (rate, &(period, burst)) in (0..).zip(&self.world.rates) {
             self.deliver(Event::RateSet { rate: RateId(rate), period, burst })?;
         }
-        for (i, (at, _)) in self.world.events.iter().enumerate() {
-            self.later(*at, Coming::Timed(i));
-        }
+        Ok(())
+    }
+
+    /// Lives until nothing comes any more, or the engine dies.
+    pub(super) fn go_on(&mut self, steps_max: u64) -> Result<(), Violation> {
         loop {
+            if self.journal.as_ref().is_some_and(|j| j.dead) {
+                return Ok(());
+            }
             if self.steps > steps_max {
                 return Err(self.wrong("the world does not come to an end".into()));
             }
@@ -114,28 +138,34 @@ impl<'w, S: Scheduler> Drive<'w, S> {
         self.oracle.at_the_end(&self.book).map_err(|what| self.wrong(what))
     }
 
-    fn wrong(&self, what: String) -> Violation {
+    pub(super) fn wrong(&self, what: String) -> Violation {
         Violation { seed: self.world.seed, step: self.steps, at_ms: self.book.now.0 / MS, what }
     }
 
-    fn later(&mut self, at: u64, coming: Coming) {
+    pub(super) fn later(&mut self, at: u64, coming: Coming) {
         let i = u32::try_from(self.slab.len()).unwrap_or(u32::MAX);
         self.slab.push(Some(coming));
         self.coming.push(Reverse((at, i)));
     }
 
-    fn after(&mut self, delay: u64, coming: Coming) {
+    pub(super) fn after(&mut self, delay: u64, coming: Coming) {
         self.later(self.book.now.0 + delay, coming);
     }
 
     /// Whether what comes next changes what there is to be ordered about: then all before it is done first, so that
     /// the book and the core agree on what came first.
-    fn comes_alone(&self) -> bool {
+    fn comes_alone(&mut self) -> bool {
         let next = self.coming.peek().and_then(|Reverse((_, i))| self.slab[*i as usize].as_ref());
         match next {
+            // What is recorded must be so, and happen after what was due before.
+            Some(coming) if self.journal.is_some() => {
+                let report = matches!(coming, Coming::Report { .. });
+                let due = self.core.poll_timeout();
+                !report || self.coming.peek().is_some_and(|Reverse((at, _))| due.is_some_and(|due| due.0 <= *at))
+            }
             Some(Coming::Resolved { call, .. }) => call.element.is_none() && self.book.plan(*call).foreach.is_some(),
             Some(Coming::Timed(i)) => !matches!(self.world.events[*i].1, Timed::Fact(_)),
-            Some(Coming::Child { .. }) => true,
+            Some(Coming::Child { .. } | Coming::Fact(Event::ResultDropped { .. })) => true,
             _ => false,
         }
     }
@@ -155,6 +185,11 @@ impl<'w, S: Scheduler> Drive<'w, S> {
         let Some(coming) = self.slab[i as usize].take() else { return Ok(()) };
         let before = self.book.now;
         self.book.now = before.max(Time(at));
+        if let Coming::Disk(what) = coming {
+            return self.disk(what);
+        }
+        // A fact is recorded behind all that followed from those before it, so that it is told only then.
+        let alone = self.journal.is_some();
         let event = self.event(coming);
         if event.is_none() && self.undrained {
             self.book.now = before;
@@ -163,7 +198,7 @@ impl<'w, S: Scheduler> Drive<'w, S> {
             self.tell(event);
             // Sometimes the driver finds several facts in its inbox and looks for orders only after all of them.
             let more = self.coming.peek().is_some_and(|Reverse((t, _))| *t <= self.book.now.0);
-            if more && self.rng.percent(self.world.knobs.batch) {
+            if more && !alone && self.rng.percent(self.world.knobs.batch) {
                 return Ok(());
             }
         }
@@ -175,7 +210,9 @@ impl<'w, S: Scheduler> Drive<'w, S> {
         match coming {
             Coming::Timed(i) => self.timed(i),
             Coming::Fact(event) => Some(event),
-            Coming::Resolved { call, again } => Some(self.resolved(call, again)),
+            Coming::Resolved { call, again } => Some(self.resolved(call, again, None)),
+            Coming::Approve { call } => self.approved(call),
+            Coming::Disk(_) => None,
             Coming::Report { attempt, end } => {
                 if self.book.is_live(attempt) {
                     let took = match end {
@@ -197,7 +234,7 @@ impl<'w, S: Scheduler> Drive<'w, S> {
             }
             Coming::Settle { attempt } => {
                 let call = self.book.find(attempt.call)?;
-                let took = call.effects.last().is_some_and(|e| e.0);
+                let took = call.effects.last().is_some_and(|e| e.took);
                 let answer =
                     match mix(self.world.seed, u64::from(attempt.attempt) + 31 * u64::from(attempt.call.call)) % 3 {
                         0 => DoubtAnswer::Rerun,
@@ -220,14 +257,17 @@ impl<'w, S: Scheduler> Drive<'w, S> {
         }
     }
 
-    fn timed(&mut self, i: usize) -> Option<Event> {
+    pub(super) fn timed(&mut self, i: usize) -> Option<Event> {
         let (_, timed) = &self.world.events[i];
+        if self.postponed(i) {
+            return None;
+        }
         match timed {
             Timed::Add(run) => Some(Event::RunAdded(Box::new(self.world.runs[*run as usize].spec(RunId(*run), None)))),
             Timed::AddCalls { run, from, to } => {
                 let state = &self.book.runs[*run as usize];
                 let calls = &self.world.runs[*run as usize].calls[*from as usize..*to as usize];
-                (state.added && !state.ended)
+                (state.added && !state.ended && state.calls.len() == *from as usize)
                     .then(|| Event::CallsAdded { run: RunId(*run), calls: calls.iter().map(|c| c.spec()).collect() })
             }
             Timed::Close(run) => Some(Event::RunClosed { run: RunId(*run) }),
@@ -235,39 +275,84 @@ impl<'w, S: Scheduler> Drive<'w, S> {
         }
     }
 
-    fn resolved(&mut self, call: CallRef, again: bool) -> Event {
+    /// The answer to `Resolve`. `known`: how often the keys of the call had been asked for anew when it started in a
+    /// life before this one.
+    pub(super) fn resolved(&mut self, call: CallRef, again: bool, known: Option<u32>) -> Event {
         let wanted =
             self.book.find(call).is_some_and(|c| c.named == super::book::Named::Asked && c.stage != Stage::Ended);
-        if wanted
-            && again
-            && let Some(c) = self.book.find_mut(call)
-        {
-            c.rekeys += 1;
+        if wanted && let Some(c) = self.book.find_mut(call) {
+            c.rekeys = known.unwrap_or(c.rekeys + u32::from(again));
         }
         let decision = self.book.decide(call);
+        let bound = self.book.plan(call).approval.filter(|_| !again);
         let resolution = match &decision {
             Decision::Run(touches) => {
                 let same = self.book.find(call).is_some_and(|c| c.touches == *touches);
-                Resolution::Run { claims: (!same).then(|| claims(touches)) }
+                let claims = (!same).then(|| claims(touches));
+                match bound {
+                    Some(bound) => Resolution::Ask { claims, bound },
+                    None => Resolution::Run { claims, same: self.identity(call) },
+                }
             }
             Decision::Skip => Resolution::Skip,
             Decision::Elements(n) => Resolution::Elements(*n),
             Decision::Error => Resolution::Error,
         };
+        let event = Event::Resolved { call, resolution };
         if wanted {
             self.book.resolved(call, &decision);
+            match (&decision, bound) {
+                (Decision::Run(_), Some(bound)) => self.ask(call, bound),
+                (Decision::Run(_), None) => {}
+                _ => self.remember_resolved(&event),
+            }
         }
-        Event::Resolved { call, resolution }
+        event
     }
 
-    fn deliver(&mut self, event: Event) -> Result<(), Violation> {
+    /// What a call has in common with others that ask the same.
+    fn identity(&self, call: CallRef) -> Option<Identity> {
+        let (tool, args) = self.book.plan(call).same?;
+        let args = if self.fault == Some(Fault::ArgumentForgotten) { 0 } else { args };
+        Some(Identity(u128::from(tool) << 64 | u128::from(args)))
+    }
+
+    /// Somebody is asked whether a call may run, and mostly answers in time.
+    fn ask(&mut self, call: CallRef, bound: Duration) {
+        self.book.asked(call, self.book.now.after(bound));
+        if self.rng.percent(90) {
+            let most = if self.rng.percent(80) { bound.min(Duration::from_millis(100)) } else { bound };
+            let most = u64::try_from(most.as_nanos()).unwrap_or(u64::MAX);
+            let delay = self.rng.between(0, most * 9 / 8);
+            self.after(delay, Coming::Approve { call });
+        }
+    }
+
+    fn approved(&mut self, call: CallRef) -> Option<Event> {
+        if !self.book.is_asked(call) {
+            return None;
+        }
+        let approved = !mix(self.world.seed, mix(u64::from(call.call), 7)).is_multiple_of(6);
+        let resolution =
+            if approved { Resolution::Run { claims: None, same: self.identity(call) } } else { Resolution::Denied };
+        let event = Event::Resolved { call, resolution };
+        // What comes too late is told all the same.
+        if self.book.find(call).is_some_and(|c| matches!(c.stage, Stage::Approval(until) if until > self.book.now)) {
+            self.remember_resolved(&event);
+            self.book.approved(call, approved);
+        }
+        Some(event)
+    }
+
+    pub(super) fn deliver(&mut self, event: Event) -> Result<(), Violation> {
         self.tell(event);
         self.drain()
     }
 
-    fn tell(&mut self, event: Event) {
+    pub(super) fn tell(&mut self, event: Event) {
         self.steps += 1;
         self.undrained = true;
+        self.remember(&event);
         self.book.fact(&event);
         if let Some(trace) = &mut self.trace {
             let _ = writeln!(trace, "{:>8}.{:06} <- {}", self.book.now.0 / MS, self.book.now.0 % MS, say_event(&event));
@@ -278,7 +363,7 @@ impl<'w, S: Scheduler> Drive<'w, S> {
         self.core.handle(self.book.now, event);
     }
 
-    fn drain(&mut self) -> Result<(), Violation> {
+    pub(super) fn drain(&mut self) -> Result<(), Violation> {
         self.undrained = false;
         while let Some(action) = self.core.poll_action() {
             self.steps += 1;
@@ -286,11 +371,20 @@ impl<'w, S: Scheduler> Drive<'w, S> {
             if let Some(trace) = &mut self.trace {
                 let _ = writeln!(trace, "                    -> {}", say_action(&action));
             }
+            if let Action::Illegal { call, why } = action
+                && let Some(journal) = &mut self.journal
+            {
+                journal.refused = Some(format!("what was told of {} is refused: {why:?}", name(call)));
+                continue;
+            }
             if !self.state_only {
                 self.oracle.action(&self.book, &action).map_err(|what| self.wrong(what))?;
             }
+            self.remember_order(&action);
             self.book.action(&action);
-            if let Action::RunEnded { run, .. } = &action {
+            if let Action::RunEnded { run, .. } = &action
+                && self.journal.as_ref().is_none_or(|j| !j.tampered)
+            {
                 let run = &self.book.runs[run.0 as usize];
                 super::truth::compare(&self.book, run).map_err(|what| self.wrong(format!("r{}: {what}", run.id.0)))?;
             }
@@ -303,7 +397,8 @@ impl<'w, S: Scheduler> Drive<'w, S> {
             let (events, actions) = (std::mem::take(&mut self.events), std::mem::take(&mut self.actions));
             record.push(Turn { now: self.book.now, events, actions });
         }
-        if self.state_only {
+        self.commit();
+        if self.state_only || self.journal.as_ref().is_some_and(|j| j.telling) {
             return Ok(());
         }
         let oracle = &mut self.oracle;
@@ -314,12 +409,23 @@ impl<'w, S: Scheduler> Drive<'w, S> {
     /// What the world does about an order.
     fn react(&mut self, action: &Action) {
         match action {
+            Action::Resolve { call, again } if self.recovers(call.run) => {
+                if let Some(journal) = &mut self.journal {
+                    journal.asked.push_back((*call, *again));
+                }
+            }
             Action::Resolve { call, again } => {
                 let slow = self.rng.percent(self.world.knobs.resolve_delay);
                 let delay = if slow { self.rng.between(0, 20) * MS } else { 0 };
                 self.after(delay, Coming::Resolved { call: *call, again: *again });
             }
+            Action::Start { attempt, .. } if self.waits_for_record(*attempt) => {}
             Action::Start { attempt, .. } => self.start(*attempt),
+            Action::Abort { attempt, .. } if self.recovers(attempt.call.run) => {}
+            Action::Abort { attempt, .. } if self.never_launched(*attempt) => {
+                let end = AttemptEnd::Aborted { reached: Reached::No };
+                self.after(0, Coming::Report { attempt: *attempt, end });
+            }
             Action::Abort { attempt, .. } => self.abort(*attempt),
             Action::Ask { attempt, until } => {
                 if self.rng.percent(70) {
@@ -333,11 +439,21 @@ impl<'w, S: Scheduler> Drive<'w, S> {
                     self.after(MS, Coming::Report { attempt: child.parent, end: child.report });
                 }
             }
-            Action::Retry { .. } | Action::Ended(_) => {}
+            Action::Keep { entry, .. } => {
+                if self.rng.percent(10) {
+                    let delay = self.rng.between(0, 30) * MS;
+                    self.after(delay, Coming::Fact(Event::ResultDropped { entry: *entry }));
+                }
+            }
+            Action::Retry { .. }
+            | Action::Illegal { .. }
+            | Action::Ended(_)
+            | Action::Reuse { .. }
+            | Action::Forget { .. } => {}
         }
     }
 
-    fn start(&mut self, attempt: AttemptRef) {
+    pub(super) fn start(&mut self, attempt: AttemptRef) {
         let fate = self.world.fate(attempt);
         if attempt.call.run.0 == 0 && attempt.call.element.is_none() {
             let run = self.world.runs.iter().position(|r| r.child_of == Some(attempt.call.call));
@@ -425,10 +541,15 @@ fn digest(action: &Action) -> u64 {
         Action::Retry { attempt, due } => mix(mix(6, due.0), place(attempt.call)),
         Action::Ask { attempt, until } => mix(mix(7, until.0), place(attempt.call)),
         Action::Ended(end) => {
-            let waits = end.waits.iter().fold(0, |a, w| mix(a, u64::try_from(w.duration.as_nanos()).unwrap_or(0)));
+            let waits = end.waits.iter().fold(0, |a, w| mix(a, w.ns));
             mix(mix(mix(8 + end.outcome as u64 * 64, waits), end.ended.0), place(end.call))
         }
         Action::RunEnded { run, deadline_passed } => mix(9 + u64::from(*deadline_passed), u64::from(run.0)),
+        Action::Illegal { call, .. } => mix(11, place(*call)),
+        Action::Reuse { call, from: Source::Entry(entry) } => mix(mix(12, entry.0), place(*call)),
+        Action::Reuse { call, from: Source::Call(other) } => mix(mix(13, place(*other)), place(*call)),
+        Action::Keep { call, entry } => mix(mix(14, entry.0), place(*call)),
+        Action::Forget { entry } => mix(15, entry.0),
     }
 }
 
@@ -475,7 +596,10 @@ fn say_claims(claims: &Arc<[Claim]>) -> String {
 
 fn say_resolution(resolution: &Resolution) -> String {
     match resolution {
-        Resolution::Run { claims } => format!("Run {:?}", claims.as_ref().map(say_claims)),
+        Resolution::Run { claims, same } => {
+            let same = same.map_or_else(String::new, |s| format!(" same {:x}", s.0));
+            format!("Run {:?}{same}", claims.as_ref().map(say_claims))
+        }
         other => format!("{other:?}"),
     }
 }
@@ -487,7 +611,7 @@ fn say_spec(call: &CallSpec) -> String {
         InputKind::Outcome => format!("after {}", i.call),
     });
     format!(
-        "inputs [{}] claims [{}]{}{} prio {} expect {:?} timeout {:?} idle {:?} retry {}×{:?} {}{:?}{}{} needs {:?} rates {:?}",
+        "inputs [{}] claims [{}]{}{} prio {} expect {:?} timeout {:?} idle {:?} retry {}×{:?} {}{:?}{}{} needs {:?} rates {:?}{}",
         inputs.collect::<Vec<_>>().join(", "),
         say_claims(&call.claims),
         if call.foreach { " foreach" } else { "" },
@@ -504,6 +628,7 @@ fn say_spec(call: &CallSpec) -> String {
         if s.rekey { " rekey" } else { "" },
         s.needs,
         s.rates,
+        s.reuse.map_or_else(String::new, |reuse| format!(" {reuse:?}")),
     )
 }
 

@@ -1,13 +1,17 @@
 //! Deterministic simulation: worlds from seeds, lived under a simulated clock and checked after every event.
 //! It does not know threads, clocks or files; `cargo xtask sim` runs it many times.
 //!
-//! [`run`] makes the world of a seed (`world`), lives it (`drive`), writes down what can be seen from outside (`book`),
-//! checks that against the promises (`oracle`) and compares results and store with running one by one (`truth`).
+//! [`run`] makes the world of a seed (`world`), lives it (`drive`, and `lives` where the engine dies on the way), writes
+//! down what can be seen from outside (`book`), checks that against the promises (`oracle`, for results that
+//! are handed on `handed`) and compares results and
+//! store with running one by one (`truth`).
 //! Of the core these share the types only. [`differential`] compares the core's decisions with `naive`'s.
 
 mod book;
 mod cells;
 mod drive;
+mod handed;
+mod lives;
 mod naive;
 mod oracle;
 mod rng;
@@ -99,10 +103,17 @@ impl Scheduler for Core {
 /// When the core breaks one of its own invariants: that is a bug found, too.
 pub fn run(seed: u64, options: Options) -> Lived {
     let world = world::World::new(seed);
-    let core = options.fault.map_or_else(Core::new, Core::with_fault);
-    let mut drive = drive::Drive::new(&world, core, options.trace);
-    drive.state_only = options.state_only;
-    let violation = drive.run(options.steps_max).err();
+    let (mut drive, lived) = if world.deaths > 0 {
+        lives::live(&world, options)
+    } else {
+        let core = options.fault.map_or_else(Core::new, Core::with_fault);
+        let mut drive = drive::Drive::new(&world, core, options.trace);
+        drive.fault = options.fault;
+        drive.state_only = options.state_only;
+        let lived = drive.run(options.steps_max);
+        (drive, lived)
+    };
+    let violation = lived.err();
     Lived {
         steps: drive.steps,
         starts: drive.book.starts,
@@ -190,8 +201,14 @@ mod tests {
     /// What a run leaves behind tells by itself that conflicting calls overlapped or changed their order.
     #[test]
     fn the_final_state_alone_tells() {
-        for fault in [Fault::AncestorMissed, Fault::SubtreeMissed, Fault::ReaderCheckDropped, Fault::PlaceLostInBackoff]
-        {
+        for fault in [
+            Fault::AncestorMissed,
+            Fault::SubtreeMissed,
+            Fault::ReaderCheckDropped,
+            Fault::PlaceLostInBackoff,
+            Fault::HandedAcrossWrite,
+            Fault::ArgumentForgotten,
+        ] {
             let options = Options { fault: Some(fault), state_only: true, steps_max: 20_000, ..Options::default() };
             let found = |seed: &u64| run(*seed, options).violation.is_some_and(|v| v.what.contains("one by one"));
             assert!((0..500).any(|seed| found(&seed)), "{fault:?} left no trace");
@@ -201,9 +218,18 @@ mod tests {
     /// The whole table is `cargo xtask sim --mutants`; these are caught in the first few worlds.
     #[test]
     fn planted_faults_are_found() {
-        for fault in
-            [Fault::UnresolvedOverlapsNothing, Fault::SubtreeMissed, Fault::ReaderCheckDropped, Fault::RateIgnored]
-        {
+        for fault in [
+            Fault::UnresolvedOverlapsNothing,
+            Fault::SubtreeMissed,
+            Fault::ReaderCheckDropped,
+            Fault::RateIgnored,
+            Fault::LostWriteRerun,
+            Fault::RecoveringAdmits,
+            Fault::LegalityDropped,
+            Fault::WriteStartKeeps,
+            Fault::KeptInDoubt,
+            Fault::FlightNotJoined,
+        ] {
             let options = Options { fault: Some(fault), ..Options::default() };
             assert!((0..50).any(|seed| run(seed, options).violation.is_some()), "{fault:?} was not found");
         }

@@ -1,12 +1,13 @@
 //! The same scheduler done the slow, obvious way: after every fact it looks at everything, and it keeps no index.
 //! It does not know how the core does it; the pure functions of `policy` (delays, what follows an attempt) are shared.
 //!
-//! Left out, and so are worlds that have them: calls added to a run in progress, runs inside attempts, and everything
+//! Left out, and so are worlds that have them: results handed on, calls added to a run in progress, runs inside attempts, and everything
 //! from the 64th start on, where ageing may begin, or from two timers due at once under `stop`. What is said about
 //! waits is not compared.
 
 use crate::policy::{self, Next};
 use crate::types::*;
+use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// Before this many starts nobody can have aged.
@@ -167,7 +168,11 @@ impl Naive {
                     self.runs[run].paused = false;
                 }
             }
-            Event::Tick => {}
+            Event::Recorded(_)
+            | Event::DeadlinePassed { .. }
+            | Event::Recovered { .. }
+            | Event::ResultDropped { .. }
+            | Event::Tick => {}
         }
         self.settle();
     }
@@ -243,7 +248,7 @@ impl Naive {
         let Some(i) = self.find(who) else { return };
         let State::Resolving { again } = self.calls[i].state else { return };
         match resolution {
-            Resolution::Run { claims } if !self.calls[i].foreach => {
+            Resolution::Run { claims, .. } if !self.calls[i].foreach => {
                 if let Some(claims) = claims {
                     self.calls[i].claims = claims;
                 }
@@ -343,8 +348,8 @@ impl Naive {
         call.good = call.has_result || (outcome, reason) == (Outcome::Skipped, Reason::When);
         call.in_doubt = outcome == Outcome::InDoubt;
         let attempts = call.attempt;
-        let end = CallEnd { call: call.who, outcome, reason, attempts, started: None, ended, waits: Vec::new() };
-        self.actions.push(Action::Ended(Box::new(end)));
+        let end = CallEnd { call: call.who, outcome, reason, attempts, started: None, ended, waits: SmallVec::new() };
+        self.actions.push(Action::Ended(end));
     }
 
     fn cancel(&mut self, run: RunId, call: Option<u32>, force: bool) {

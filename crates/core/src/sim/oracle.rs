@@ -4,13 +4,12 @@
 
 use super::Scheduler;
 use super::book::{Book, Call, GRACE, Named, Run, Said, Stage, name};
+use super::handed;
 use crate::types::*;
 use std::fmt::Debug;
 
 /// A ready call may be passed over by this many starts before it ages, beyond those of calls that were open with it.
 const OVERTAKES: u64 = 64;
-/// Starts of one turn, at most, in worlds of this size.
-const TURN_STARTS: u64 = 16;
 
 /// What the oracle remembers beside the book.
 #[derive(Default)]
@@ -19,22 +18,27 @@ pub(super) struct Oracle {
     last: (u64, u64, Time),
 }
 
-type Checked = Result<(), String>;
+pub(super) type Checked = Result<(), String>;
 
-fn ensure(truth: bool, what: impl FnOnce() -> String) -> Checked {
+pub(super) fn ensure(truth: bool, what: impl FnOnce() -> String) -> Checked {
     if truth { Ok(()) } else { Err(what()) }
 }
 
 impl Oracle {
     /// Checks one order, before it is written down.
     pub(super) fn action(&mut self, book: &Book<'_>, action: &Action) -> Checked {
+        handed::action(book, action)?;
         let who = match action {
-            Action::Resolve { call, .. } => *call,
+            Action::Forget { .. } => return Ok(()),
+            Action::Resolve { call, .. } | Action::Reuse { call, .. } | Action::Keep { call, .. } => *call,
             Action::Start { attempt, .. }
             | Action::Abort { attempt, .. }
             | Action::Retry { attempt, .. }
             | Action::Ask { attempt, .. } => attempt.call,
             Action::Ended(end) => end.call,
+            Action::Illegal { call, why } => {
+                return Err(format!("what was told of {} is not taken in: {why:?}", name(*call)));
+            }
             Action::RunEnded { run, .. } => return run_ended(book, *run),
         };
         let call = book.find(who).ok_or_else(|| format!("{action:?} names a call that is not there"))?;
@@ -46,8 +50,60 @@ impl Oracle {
             Action::Retry { attempt, due } => retry(book, call, *attempt, *due),
             Action::Ask { attempt, until } => ask(book, call, *attempt, *until),
             Action::Ended(end) => ended(book, call, end),
-            Action::RunEnded { .. } => Ok(()),
+            _ => Ok(()),
         }
+    }
+
+    /// Whether a fact that is told from a record can have happened after those told before.
+    pub(super) fn recorded(book: &Book<'_>, event: &Event) -> Checked {
+        let (who, attempt) = match event {
+            Event::Recorded(Recorded::Reused { call }) => {
+                let say = |what: &str| format!("{event:?} is told {what}");
+                let call = book.find(*call).ok_or_else(|| say("of a call that is not there"))?;
+                let next = AttemptRef { call: call.who, attempt: call.attempts + 1 };
+                return could_start(book, call, next, &say);
+            }
+            Event::Recorded(Recorded::Unanswered { call }) | Event::Resolved { call, .. } => (*call, None),
+            Event::Recorded(
+                Recorded::Started { attempt }
+                | Recorded::Aborted { attempt, .. }
+                | Recorded::GivenUp { attempt }
+                | Recorded::Lost { attempt, .. },
+            )
+            | Event::Finished { attempt, .. }
+            | Event::DoubtSettled { attempt, .. } => (attempt.call, Some(*attempt)),
+            _ => return Ok(()),
+        };
+        let say = |what: &str| format!("{event:?} is told {what}");
+        let call = book.find(who).ok_or_else(|| say("of a call that is not there"))?;
+        let fits = |stage: bool| attempt.is_none_or(|a| a.attempt == call.attempts) && stage;
+        let fits = match (event, attempt) {
+            (Event::Recorded(Recorded::Started { .. }), Some(attempt)) => {
+                return could_start(book, call, attempt, &say);
+            }
+            (Event::Resolved { .. }, _) => {
+                let wanted = call.named == Named::Asked && call.stage != Stage::Ended;
+                fits(wanted || book.is_asked(who))
+            }
+            (Event::Recorded(Recorded::Aborted { reason, .. }), _) => {
+                let run = &book.runs[who.run.0 as usize];
+                let due = match reason {
+                    AbortReason::Timeout | AbortReason::IdleTimeout => true,
+                    AbortReason::Stopped => call.aborted.is_some_and(|a| a.1 >= *reason),
+                    AbortReason::Cancelled => call.cancelled,
+                    AbortReason::Deadline => run.expired,
+                };
+                fits(due && call.stage == Stage::Running && call.end.is_none())
+            }
+            (
+                Event::Recorded(Recorded::GivenUp { .. }) | Event::Finished { end: AttemptEnd::Aborted { .. }, .. },
+                _,
+            ) => fits(call.stage == Stage::Running && call.end.is_none() && call.aborted.is_some()),
+            (Event::DoubtSettled { .. }, _) => fits(matches!(call.stage, Stage::Doubt(_))),
+            (_, None) => fits(matches!(call.stage, Stage::Doubt(_) | Stage::Approval(_))),
+            _ => fits(call.stage == Stage::Running && call.end.is_none()),
+        };
+        ensure(fits, || say("which cannot have happened"))
     }
 
     /// Checks all that waits; the core has nothing more to order.
@@ -58,6 +114,7 @@ impl Oracle {
                 waiting(book, run, core, &mut due)?;
             }
         }
+        handed::quiet(book, core)?;
         let timeout = core.poll_timeout();
         if let Some(due) = due {
             let in_time = timeout.is_some_and(|t| t <= due);
@@ -66,6 +123,7 @@ impl Oracle {
             })?;
         }
         starving(book)?;
+        book.starts_before = book.starts;
         let now = (book.starts, book.holding.len() as u64, book.now);
         let stuck = timeout.is_some_and(|t| t <= book.now) && now == self.last;
         self.idle_ticks = if stuck { self.idle_ticks + 1 } else { 0 };
@@ -137,26 +195,10 @@ fn start(book: &Book<'_>, call: &Call, attempt: AttemptRef) -> Checked {
     let run = &book.runs[who.run.0 as usize];
     let plan = book.plan(who);
     let say = |what: &str| format!("{}#{} started {what}", name(who), attempt.attempt);
-    ensure(book.inputs(who) == (true, true), || say("before its inputs were there"))?;
-    ensure(!call.expanded, || say("although it has elements"))?;
-    ensure(!plan.resolve || call.named == Named::Done, || say("before it was resolved"))?;
-    ensure(!plan.resolve || call.said == Some(Said::Run), || say("although it was not to run"))?;
-    let may = match call.stage {
-        Stage::Waiting => true,
-        Stage::Backoff(due) => due <= book.now,
-        Stage::Doubt(_) => call.answer == Some(DoubtAnswer::Rerun),
-        Stage::Running | Stage::Ended => false,
-    };
-    ensure(may, || say(&format!("when {:?}", call.stage)))?;
-    ensure(attempt.attempt == call.attempts + 1, || say("out of number"))?;
+    ensure(!run.recovering, || say("before all that was recorded of its run had been told"))?;
+    could_start(book, call, attempt, &say)?;
     ensure(!run.paused, || say("in a paused run"))?;
-    ensure(!run.cancelled && !call.cancelled, || say("after it was cancelled"))?;
-    ensure(!conflict(call, before(run, who)), || say("before an earlier call that conflicts with it has ended"))?;
-    if run.stop && call.writes != 0 {
-        ensure(good_before(run, who), || {
-            say("a write before all earlier calls had succeeded, under on_failure: stop")
-        })?;
-    }
+    handed::start(book, call)?;
     if let Some(other) = other_run(book, call) {
         return Err(say(&format!("while {} of another run holds a key", name(other))));
     }
@@ -167,6 +209,53 @@ fn start(book: &Book<'_>, call: &Call, attempt: AttemptRef) -> Checked {
         ensure(rate_opens(book, rate) <= book.now.0, || say(&format!("beyond {rate:?}")))?;
     }
     Ok(())
+}
+
+/// Whether nothing stands in the way of an attempt but other runs, amounts and rates.
+fn could_start(book: &Book<'_>, call: &Call, attempt: AttemptRef, say: &dyn Fn(&str) -> String) -> Checked {
+    let who = call.who;
+    let run = &book.runs[who.run.0 as usize];
+    let may = match call.stage {
+        Stage::Waiting => true,
+        Stage::Backoff(due) => due <= book.now || run.recovering,
+        Stage::Doubt(_) => call.answer == Some(DoubtAnswer::Rerun),
+        Stage::Lost => reruns(book, call),
+        Stage::Running | Stage::Approval(_) | Stage::Ended => false,
+    };
+    ensure(may, || say(&format!("when {:?}", call.stage)))?;
+    ensure(attempt.attempt == call.attempts + 1, || say("out of number"))?;
+    ensure(!run.cancelled && !call.cancelled, || say("after it was cancelled"))?;
+    could_be_spared(book, call, say)?;
+    if run.stop && call.writes != 0 {
+        ensure(good_before(run, who), || {
+            say("a write before all earlier calls had succeeded, under on_failure: stop")
+        })?;
+    }
+    Ok(())
+}
+
+/// Whether a call's turn has come, for an attempt or for what it is handed instead.
+pub(super) fn could_be_spared(book: &Book<'_>, call: &Call, say: &dyn Fn(&str) -> String) -> Checked {
+    let who = call.who;
+    let run = &book.runs[who.run.0 as usize];
+    let plan = book.plan(who);
+    ensure(book.inputs(who) == (true, true), || say("before its inputs were there"))?;
+    ensure(!call.expanded, || say("although it has elements"))?;
+    ensure(!plan.resolve || call.named == Named::Done, || say("before it was resolved"))?;
+    ensure(!plan.resolve || call.said == Some(Said::Run), || say("although it was not to run"))?;
+    let waits = match call.stage {
+        Stage::Backoff(due) => due <= book.now || run.recovering,
+        stage => stage != Stage::Running,
+    };
+    ensure(waits, || say(&format!("when {:?}", call.stage)))?;
+    ensure(!conflict(call, before(run, who)), || say("before an earlier call that conflicts with it has ended"))
+}
+
+/// Whether a call whose attempt was lost is tried again, though nobody knows whether the attempt took effect.
+fn reruns(book: &Book<'_>, call: &Call) -> bool {
+    let settings = &book.plan(call.who).settings;
+    let policy = call.answer.is_none() && settings.in_doubt == InDoubtPolicy::Rerun;
+    settings.repeatable || call.answer == Some(DoubtAnswer::Rerun) || policy
 }
 
 /// Whether `on_failure: stop` lets a later write pass this call.
@@ -255,8 +344,12 @@ fn abort(book: &Book<'_>, call: &Call, attempt: AttemptRef, reason: AbortReason)
     let settings = &book.plan(who).settings;
     let running = call.stage == Stage::Running && call.attempts == attempt.attempt;
     ensure(running, || say("when it did not run"))?;
-    ensure(call.aborted.is_none(), || say("twice"))?;
     let run = &book.runs[who.run.0 as usize];
+    if run.recovering {
+        return Ok(());
+    }
+    ensure(call.aborted.is_none(), || say("twice"))?;
+    handed::abort(book, call, reason)?;
     let due = match reason {
         AbortReason::Timeout => call.attempt_started.after(settings.timeout) <= book.now,
         AbortReason::IdleTimeout => settings.idle_timeout.is_some_and(|t| call.silent_since.after(t) <= book.now),
@@ -308,7 +401,9 @@ fn retry(book: &Book<'_>, call: &Call, attempt: AttemptRef, due: Time) -> Checke
 fn ask(book: &Book<'_>, call: &Call, attempt: AttemptRef, until: Time) -> Checked {
     let settings = &book.plan(call.who).settings;
     let say = |what: &str| format!("somebody is asked about {}#{} {what}", call.name(), attempt.attempt);
-    ensure(call.stage == Stage::Running && call.attempts == attempt.attempt, || say("when it did not run"))?;
+    let ran = matches!(call.stage, Stage::Running | Stage::Lost);
+    ensure(ran && call.attempts == attempt.attempt, || say("when it did not run"))?;
+    ensure(call.stage != Stage::Lost || call.answer.is_none(), || say("although somebody answered"))?;
     let end = end_of(book, call).ok_or_else(|| say("before it has ended"))?;
     ensure(reached(end) == Reached::Unknown && !settings.repeatable, || say("although there is no doubt"))?;
     let InDoubtPolicy::Ask(bound) = settings.in_doubt else { return Err(say("against its policy")) };
@@ -331,8 +426,8 @@ fn ended(book: &Book<'_>, call: &Call, end: &CallEnd) -> Checked {
         false => call.idle_since,
     };
     let idle = call.idle + end.ended.0.saturating_sub(idle_since.0);
-    let waits: u128 = end.waits.iter().map(|w| w.duration.as_nanos()).sum();
-    ensure(waits == u128::from(idle), || say(&("its waits do not add up", &end.waits, idle)))?;
+    let waits: u64 = end.waits.iter().map(|w| w.ns).sum();
+    ensure(waits == idle, || say(&("its waits do not add up", &end.waits, idle)))?;
     if let (Some(last), false) = (last.filter(|_| in_flight), book.plan(who).settings.repeatable)
         && reached(last) == Reached::Unknown
     {
@@ -361,6 +456,7 @@ fn reason_holds(book: &Book<'_>, call: &Call, end: &CallEnd, last: Option<Attemp
     match (end.outcome, end.reason) {
         (Outcome::Succeeded, Reason::Tool) if call.expanded => lost() == 0,
         (Outcome::Succeeded, Reason::Tool) => in_flight && last == Some(AttemptEnd::Succeeded),
+        (Outcome::Succeeded, Reason::Reused) => !in_flight && (call.told_handed || handed::in_time(book, call, end)),
         (Outcome::Succeeded, Reason::Settled) => in_doubt && call.answer == Some(DoubtAnswer::Succeeded),
         (Outcome::Skipped, Reason::When) => call.said == Some(Said::Skip),
         (Outcome::Skipped, Reason::Upstream(i)) => {
@@ -368,7 +464,7 @@ fn reason_holds(book: &Book<'_>, call: &Call, end: &CallEnd, last: Option<Attemp
             input(i) && other.stage == Stage::Ended && other.value.is_none() && call.attempts == 0
         }
         (Outcome::Skipped, Reason::Stopped(i)) => !in_flight && !in_doubt && stopped(i),
-        (Outcome::Cancelled, Reason::Stopped(i)) => in_flight && stopped(i),
+        (Outcome::Cancelled, Reason::Stopped(i)) => (in_flight || call.stage == Stage::Lost) && stopped(i),
         (Outcome::Cancelled, Reason::Cancelled) if call.expanded => {
             call.elements.iter().any(|e| e.cancelled || run.stop || run.expired)
         }
@@ -379,10 +475,15 @@ fn reason_holds(book: &Book<'_>, call: &Call, end: &CallEnd, last: Option<Attemp
         (Outcome::Failed, Reason::Timeout) => aborted_by(AbortReason::Timeout),
         (Outcome::Failed, Reason::IdleTimeout) => aborted_by(AbortReason::IdleTimeout),
         (Outcome::Failed, Reason::Elements(n)) => call.expanded && n > 0 && lost() == n as usize,
-        (Outcome::InDoubt, reason) => {
-            let settled = reason != Reason::Settled || call.answer == Some(DoubtAnswer::Fail);
-            unknown && settled
+        (Outcome::Denied, Reason::Denied) => call.said == Some(Said::Denied),
+        (Outcome::Denied, Reason::Timeout) => matches!(call.stage, Stage::Approval(until) if until <= end.ended),
+        (Outcome::InDoubt, Reason::Settled) => unknown && call.answer == Some(DoubtAnswer::Fail),
+        (Outcome::InDoubt, Reason::Lost) => {
+            let ceased = call.cancelled || run.expired || call.aborted.is_some_and(|a| a.1 == AbortReason::Stopped);
+            let wanted = reruns(book, call) && !ceased;
+            unknown && call.stage == Stage::Lost && !wanted
         }
+        (Outcome::InDoubt, _) => unknown,
         _ => false,
     }
 }
@@ -445,11 +546,14 @@ fn waiting(book: &mut Book<'_>, run: usize, core: &mut impl Scheduler, due: &mut
     }
     book.runs[run].serial = serial;
     checked?;
-    let starts = book.starts;
+    let (starts, before) = (book.starts, book.starts_before);
     for who in ready {
-        if let Some(call) = book.find_mut(who) {
+        if let Some(call) = book.find_mut(who)
+            && call.ready_since.is_none()
+        {
             // How many were ready beside it is filled in once all runs were looked at.
-            call.ready_since.get_or_insert((starts, 0));
+            call.ready_since = Some((starts, 0));
+            call.passed_since = before;
         }
     }
     Ok(())
@@ -466,6 +570,7 @@ fn note_due(book: &Book<'_>, call: &Call, due: &mut Option<Time>) {
         }
         (Stage::Backoff(at), _) if at > book.now => Some(at),
         (Stage::Doubt(until), _) if call.answer.is_none() => Some(until),
+        (Stage::Approval(until), _) => Some(until),
         _ => None,
     };
     if let Some(own) = own {
@@ -501,13 +606,21 @@ fn one_waiting(book: &Book<'_>, call: &Call, standing: &Standing, core: &mut imp
     match call.stage {
         Stage::Backoff(due) if due >= book.now => return Ok(false),
         Stage::Doubt(_) if call.answer.is_none() => return Ok(false),
+        Stage::Approval(_) => {
+            let open = call.said == Some(Said::Ask);
+            return ensure(open, || format!("{} was denied, and nothing followed", name(who))).map(|()| false);
+        }
+        Stage::Lost => ensure(reruns(book, call), || format!("{} was lost, and nothing followed", name(who)))?,
         _ => {}
     }
     if plan.resolve && call.named != Named::Done {
         return ensure(call.named == Named::Asked, || format!("{} is not resolved", name(who))).map(|()| false);
     }
     let blocked = conflict(call, standing.before) || (run.stop && call.writes != 0 && !standing.all_good);
-    if blocked || run.paused {
+    if blocked || run.paused || run.recovering {
+        return Ok(false);
+    }
+    if matches!(cause, Some(Some(Cause::Flight(_)))) {
         return Ok(false);
     }
     let fits = plan.settings.needs.iter().all(|&(limit, amount)| fits_without_loans(book, limit, amount));
@@ -550,16 +663,20 @@ fn cause_holds(book: &Book<'_>, call: &Call, standing: &Standing, cause: Cause) 
         Cause::Reserved(by) => by != who && book.find(by).is_some_and(|other| reserves(book, call, other)),
         Cause::Backoff => matches!(call.stage, Stage::Backoff(due) if due >= book.now),
         Cause::Doubt => matches!(call.stage, Stage::Doubt(_)),
-        Cause::Pause => run.paused,
+        Cause::Approval => matches!(call.stage, Stage::Approval(_)),
+        Cause::Pause => run.paused || run.recovering,
         Cause::Elements => call.expanded,
+        Cause::Flight(leader) => {
+            let turn = !conflict(call, standing.before) && (!plan.resolve || call.named == Named::Done);
+            turn && handed::is_joined(book, call, leader)
+        }
     }
 }
 
 /// Whether the other was passed over often enough and wants something this one wants.
 fn reserves(book: &Book<'_>, call: &Call, other: &Call) -> bool {
     let (mine, its) = (&book.plan(call.who).settings, &book.plan(other.who).settings);
-    // Starts of the turn in which it became ready passed it too, but came before `since` was noted.
-    let aged = other.ready_since.is_some_and(|(since, _)| book.starts - since + TURN_STARTS >= OVERTAKES);
+    let aged = other.ready_since.is_some() && book.starts - other.passed_since >= OVERTAKES;
     let shares = mine.needs.iter().any(|n| its.needs.iter().any(|m| m.0 == n.0))
         || mine.rates.iter().any(|r| its.rates.contains(r))
         || conflict(call, (other.reads, other.writes));

@@ -2,7 +2,7 @@
 //! sequential run that every parallel run must equal.
 //! It does not know the core, time or order of events.
 
-use super::book::{Book, Call, Run};
+use super::book::{Book, Call, Effect, Run};
 use super::cells::{Node, Touch, masks};
 use super::rng::{Rng, mix};
 use super::world::CallPlan;
@@ -76,7 +76,8 @@ fn narrower(t: Touch, levels: u64, rng: &mut Rng) -> SmallVec<[Touch; 2]> {
 pub(super) fn value(plan: &CallPlan, given: u64, (reads, writes): (u64, u64), store: &Store) -> u64 {
     // An idempotent call must not depend on what it writes, or running it twice would differ from once.
     let mut mask = if plan.settings.repeatable { reads & !writes } else { reads | writes };
-    let mut value = mix(given, 3);
+    let told = plan.same.map_or(given, |(tool, args)| mix(tool, args));
+    let mut value = mix(told, 3);
     while mask != 0 {
         value = mix(value, store[mask.trailing_zeros() as usize]);
         mask &= mask - 1;
@@ -115,6 +116,13 @@ pub(super) fn compare(book: &Book<'_>, run: &Run) -> Result<(), String> {
         let complete = plan.inputs.iter().all(|i| i.kind == InputKind::Outcome || results[i.call as usize].is_some());
         if !complete && (call.attempts > 0 || call.value.is_some() || !call.elements.is_empty()) {
             return Err(format!("call {index} ran although, one by one, an input of it has no result"));
+        }
+        for c in std::iter::once(call).chain(&call.elements) {
+            let known = c.effects.iter().filter(|e| e.took).count();
+            let all = book.ledger.as_ref().and_then(|l| l.get(&c.who)).map_or(0, |&n| n as usize);
+            if book.ledger.is_some() && !plan.settings.repeatable && all != known {
+                return Err(format!("{} took effect {all} times, and {known} are known of", c.name()));
+            }
         }
         let result = if call.expanded {
             let mut values = Vec::new();
@@ -165,7 +173,7 @@ fn replay(
         _ => {}
     }
     let mut last = None;
-    for &(took, again) in &call.effects {
+    for &Effect { took, again, .. } in &call.effects {
         let Decision::Run(touches) = decide(plan, given, is_element, again) else { break };
         let masks = masks(&touches);
         let value = value(plan, given, masks, store);
@@ -173,6 +181,13 @@ fn replay(
             write(store, masks.1, value);
         }
         last = Some(value);
+    }
+    if reason == Reason::Reused
+        && let Decision::Run(touches) = &decision
+    {
+        // What a run with a store of its own has read is taken as it is; `handed` checks that it could be handed.
+        let foreign = call.handed.is_some_and(|(leader, _)| leader.run != call.who.run);
+        last = if foreign { call.value } else { Some(value(plan, given, masks(touches), store)) };
     }
     Ok(finish(call, given, last))
 }

@@ -40,6 +40,8 @@ pub(super) struct World {
     pub(super) knobs: Knobs,
     /// One limit is all that its calls want: nobody may be passed over for ever.
     pub(super) one_limit: bool,
+    /// How often the engine dies; its runs outlive it. Zero: it keeps no record.
+    pub(super) deaths: u32,
 }
 
 /// Something that happens at a time fixed beforehand.
@@ -78,6 +80,10 @@ pub(super) struct CallPlan {
     pub(super) error: u64,
     /// How many levels its keys become narrower once its arguments are known.
     pub(super) narrow: u64,
+    /// Its tool and its arguments, where those are all that its result depends on beside what it reads.
+    pub(super) same: Option<(u64, u64)>,
+    /// Somebody has to approve it, within this time.
+    pub(super) approval: Option<Duration>,
     pub(super) settings: Arc<Settings>,
 }
 
@@ -108,6 +114,7 @@ impl RunPlan {
             seed: self.seed,
             limits: self.limits.clone(),
             parent,
+            recovering: false,
             calls: self.calls[..self.first_calls as usize].iter().map(CallPlan::spec).collect(),
         }
     }
@@ -209,7 +216,8 @@ impl World {
         let crowded = r.percent(1);
         let count = if crowded { r.between(2, 3) } else { r.pick(&[1, 1, 1, 1, 1, 2, 2, 2, 3, 5]) };
         let count = u32::try_from(count).unwrap_or(1);
-        let mut world = World { seed, limits, rates, runs: Vec::new(), events: Vec::new(), knobs, one_limit: false };
+        let mut world =
+            World { seed, limits, rates, runs: Vec::new(), events: Vec::new(), knobs, one_limit: false, deaths: 0 };
         for run in 0..count {
             let plan = RunMaker { crowded, ..RunMaker::new(r, &world, run) }.make(r);
             world.runs.push(plan);
@@ -226,7 +234,81 @@ impl World {
             }
         }
         world.schedule(r);
+        world.ask_and_die();
+        world.share();
         world
+    }
+
+    /// Some calls of all runs only read, and ask the same as others: from numbers of their own.
+    fn share(&mut self) {
+        let r = &mut Rng::new(mix(self.seed, 0x5a4e));
+        if !r.percent(40) {
+            return;
+        }
+        let base = if r.percent(40) { Node::ROOT.child(r.below(2)) } else { Node::ROOT };
+        let tools: Vec<SmallVec<[Touch; 2]>> = (0..r.between(1, 3))
+            .map(|_| {
+                let keys = r.pick(&[0, 1, 1, 1, 1, 2]);
+                let deep = r.pick(&[0, 1, 1, 2, 2, 3]);
+                (0..keys).map(|_| Touch { node: base.under(r, deep, 2), write: false }).collect()
+            })
+            .collect();
+        let args = r.pick(&[1, 1, 2, 3]);
+        let engine = r.pick(&[0, 50, 50, 100]);
+        let old = if r.percent(30) { 80 } else { 0 };
+        for run in &mut self.runs {
+            let share = r.pick(&[20, 50, 80]);
+            let mut made: Vec<(Arc<Settings>, Arc<Settings>)> = Vec::new();
+            for call in &mut run.calls {
+                if !r.percent(share) {
+                    continue;
+                }
+                let tool = r.below(tools.len() as u64);
+                call.same = Some((tool, r.below(args)));
+                call.announced.clone_from(&tools[usize::try_from(tool).unwrap_or(0)]);
+                call.narrow = 0;
+                call.resolve = true;
+                let known = made.iter().find(|(from, _)| Arc::ptr_eq(from, &call.settings)).map(|x| x.1.clone());
+                let settings = known.unwrap_or_else(|| {
+                    let ttl = r.percent(old).then(|| Duration::from_millis(r.pick(&[0, 1, 5, 20, 100])));
+                    let reuse = Some(Reuse { ttl, engine: r.percent(engine) });
+                    let settings = Arc::new(Settings { repeatable: true, reuse, ..(*call.settings).clone() });
+                    made.push((call.settings.clone(), settings.clone()));
+                    settings
+                });
+                call.settings = settings;
+            }
+        }
+    }
+
+    /// Who has to be approved, and how often the engine dies: from numbers of their own.
+    fn ask_and_die(&mut self) {
+        let r = &mut Rng::new(mix(self.seed, 0xd1e5));
+        if r.percent(20) {
+            self.deaths = u32::try_from(r.between(1, 4)).unwrap_or(1);
+            self.without_children();
+        }
+        for run in &mut self.runs {
+            // Who is denied stops much of what comes behind it.
+            let asked = if r.percent(40) { knob(r, 8, 40) } else { 0 };
+            let bound = Duration::from_millis(r.pick(&[0, 10, 1000, 1000, 1000, 3_600_000, 3_600_000, 3_600_000]));
+            for call in &mut run.calls {
+                if r.percent(asked) {
+                    call.approval = Some(bound);
+                    call.resolve = true;
+                }
+            }
+        }
+    }
+
+    /// What was to be run inside attempts runs beside them.
+    fn without_children(&mut self) {
+        for (i, run) in (0..).zip(&mut self.runs) {
+            if run.child_of.take().is_some() {
+                self.events.push((0, Timed::Add(i)));
+            }
+        }
+        self.events.sort_by_key(|(at, _)| *at);
     }
 
     /// The world of a seed without what the naive scheduler leaves out.
@@ -235,13 +317,11 @@ impl World {
         for run in &mut world.runs {
             run.first_calls = u32::try_from(run.calls.len()).unwrap_or(0);
         }
-        for (i, run) in (0..).zip(&mut world.runs) {
-            if run.child_of.take().is_some() {
-                world.events.push((0, Timed::Add(i)));
-            }
-        }
+        world.without_children();
+        world.deaths = 0;
+        world.runs.iter_mut().flat_map(|run| &mut run.calls).for_each(|call| call.approval = None);
+        world.runs.iter_mut().flat_map(|run| &mut run.calls).for_each(|call| call.same = None);
         world.events.retain(|(_, e)| !matches!(e, Timed::AddCalls { .. }));
-        world.events.sort_by_key(|(at, _)| *at);
         world
     }
 
@@ -460,7 +540,7 @@ impl RunMaker {
         let error = if r.percent(self.error) { 50 } else { 0 };
         let settings = self.settings[usize::try_from(r.below(self.settings.len() as u64)).unwrap_or(0)].clone();
         let resolve = narrow > 0 || foreach.is_some() || when < 100 || error > 0 || settings.rekey || r.percent(20);
-        CallPlan { inputs, announced, resolve, foreach, when, error, narrow, settings }
+        CallPlan { inputs, announced, resolve, foreach, when, error, narrow, same: None, approval: None, settings }
     }
 }
 
@@ -505,6 +585,7 @@ fn settings(r: &mut Rng, style: &SettingsStyle<'_>) -> Settings {
         rekey: r.percent(style.rekey),
         needs: needs.into_boxed_slice(),
         rates,
+        reuse: None,
     }
 }
 
@@ -520,6 +601,7 @@ fn starving(seed: u64, r: &mut Rng) -> World {
         events: Vec::new(),
         knobs,
         one_limit: true,
+        deaths: 0,
     };
     let style = SettingsStyle {
         ids: &[],
@@ -555,6 +637,8 @@ fn starving(seed: u64, r: &mut Rng) -> World {
                     when: 100,
                     error: 0,
                     narrow: 0,
+                    same: None,
+                    approval: None,
                     settings: if is_victim { victim.clone() } else { other.clone() },
                 }
             })

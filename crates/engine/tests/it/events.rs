@@ -79,7 +79,7 @@ async fn the_report_as_json() {
           "waits_ms": {
             "backoff": 100.339652,
             "input": 121.0,
-            "resolve": 0.6603479999999999
+            "resolve": 0.660348
           },
           "calls": [
             {
@@ -88,6 +88,17 @@ async fn the_report_as_json() {
               "outcome": "succeeded",
               "result": "at last",
               "attempts": 2,
+              "attempt_times": [
+                {
+                  "started_ms": 0.0,
+                  "ended_ms": 10.0,
+                  "code": "tool_failed"
+                },
+                {
+                  "started_ms": 111.0,
+                  "ended_ms": 121.0
+                }
+              ],
               "started_ms": 0.0,
               "ended_ms": 121.0,
               "waits": [
@@ -97,7 +108,7 @@ async fn the_report_as_json() {
                 },
                 {
                   "cause": "resolve",
-                  "ms": 0.6603479999999999
+                  "ms": 0.660348
                 }
               ]
             },

@@ -1,8 +1,11 @@
 //! Runs of the library on stub tools under paused time: what ran when, what waited for what, what came out.
 //! It does not know how the engine does it.
+mod approvals;
+mod durable;
 mod events;
 mod failures;
 mod files;
+mod reuse;
 mod runs;
 mod serial;
 mod stubs;

@@ -11,6 +11,8 @@ use std::sync::{Arc, LazyLock};
 
 static CATALOG: LazyLock<Arc<Catalog>> = LazyLock::new(|| {
     let tool = ToolSpec {
+        version: None,
+        facts: Vec::new(),
         name: "any".into(),
         description: String::new(),
         args_schema: json!({"type": "object"}),

@@ -36,7 +36,7 @@ calls:
   - {id: a, tool: air.serach, args: {from: BER}}
   - {id: a, tool: air.search, args: {form: BER, nights: zero}}
   - {id: item, tool: any, args: {x: "${nobody.x}"}, timeout: soon}
-  - {id: 9lives, tool: any, args: {x: "${a..[}"}, approval: always}
+  - {id: 9lives, tool: any, args: {x: "${a..[}"}, hedge: {}}
   - {id: b, tool: any, args: {x: ["${c}"]}, after: [b]}
   - {id: c, tool: any, when: "b.x <", on_failure: never}
   - {id: d, tool: any, foreach: 5, args: {x: "${item.y}"}, uses: {gpu: 1}}
@@ -63,7 +63,7 @@ calls:
               help: an id is a letter or `_`, then letters, digits and `_`
             plan.yaml:7:40: error[bad_path]: `${a..[}`: `..[` is not a path: must start with lowercase alpha or '_'
               help: paths are RFC 9535 (JSONPath) behind the id, such as `.a.b[0]`, `[*].id`, `["odd-name"]`
-            plan.yaml:7:51: error[not_yet_supported]: `approval` of the call `9lives` is not supported yet by this version
+            plan.yaml:7:51: error[not_yet_supported]: `hedge` of the call `9lives` is not supported yet by this version
               help: remove it: it is refused rather than ignored
             plan.yaml:8:53: error[self_reference]: the call `b` waits for itself
             plan.yaml:9:30: error[bad_expression]: `when` is not an expression: syntax error: unexpected end of input, expected expression
@@ -235,8 +235,7 @@ calls:
             plan.yaml:11:42: error[bad_key]: `db:*`: `*` stands alone; a key covers all that begins with it, segment by segment
             plan.yaml:11:50: error[unknown_field]: `effects` has no field `raeds`
               help: did you mean `reads`?
-            plan.yaml:11:62: error[not_yet_supported]: `cache` of the call `f` is not supported yet by this version
-              help: remove it: it is refused rather than ignored
+            plan.yaml:11:69: error[wrong_type]: `cache` is true, false, or an object such as `{scope: run, ttl: 10m}`
             plan.yaml:12:87: error[bad_key]: `${flights}`: only arguments can be put in here, as in `${args.name}`
         "#]],
     );

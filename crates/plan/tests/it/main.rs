@@ -3,14 +3,17 @@
 
 mod diagnostics;
 mod hostile;
+mod http_tools;
 mod keys;
 mod limits;
+mod openapi;
 mod order;
 mod properties;
 mod references;
 mod schemas;
 mod smoke;
 mod toolboxes;
+mod written;
 
 use fanout_plan::{Catalog, Diagnostic, EffectsSpec, Plan, SettingsSpec, ToolKind, ToolSpec, ToolboxSpec, ValidPlan};
 use serde_json::{Map, Value, json};
@@ -27,6 +30,8 @@ fn tool(name: &str, args_schema: Value, effects: Option<EffectsSpec>) -> ToolSpe
         effects,
         base_dir: None,
         cwd: None,
+        version: None,
+        facts: Vec::new(),
         kind: ToolKind::Native,
         running_max: None,
         rate: None,

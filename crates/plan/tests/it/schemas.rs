@@ -77,7 +77,7 @@ fn what_the_readers_refuse_does_not_fit() {
         json!({"calls": [{"id": "a", "tool": "t", "tol": 1}]}),
         json!({"calls": [{"id": "9", "tool": "t"}]}),
         json!({"calls": [{"id": "a", "tool": "t", "args": 5}]}),
-        json!({"calls": [{"id": "a", "tool": "t", "approval": "always"}]}),
+        json!({"calls": [{"id": "a", "tool": "t", "approval": "maybe"}]}),
         json!({"calls": [], "on_failure": "panic"}),
         json!({"calls": [{"id": "a", "tool": "t", "priority": "urgent"}]}),
     ] {

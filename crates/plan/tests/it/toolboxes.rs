@@ -2,7 +2,7 @@
 //! It does not know how a process is started.
 
 use expect_test::{Expect, expect};
-use fanout_plan::{ArgTemplate, Plan, ProcessSpec, Stdin, Stdout, TextTemplate, read_toolbox};
+use fanout_plan::{AdapterSpec, ArgTemplate, Plan, ProcessSpec, Stdin, Stdout, TextTemplate, read_toolbox};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -55,21 +55,22 @@ fn a_whole_file() {
     assert_eq!(tool.args_schema["required"], json!(["path"]));
     assert_eq!((tool.running_max, tool.rate.map(|rate| rate.count)), (Some(4), Some(10)));
     assert_eq!((tool.settings.uses["memory"], tool.settings.timeout), (512 << 20, Some(Duration::from_secs(30))));
-    let process = &local.processes[0];
+    let AdapterSpec::Process(process) = &local.adapters[0] else { panic!("it is a process") };
     assert_eq!((process.base_dir.to_str(), process.stdout, process.inline_max), (Some("/etc/x"), Stdout::Json, 1024));
     assert!(matches!(&process.stdin, Stdin::Lines(text) if text.source() == "${args.path}"));
     assert_eq!((git.spec.key.as_deref(), git.spec.rate.and_then(|rate| rate.burst)), (Some("repo"), Some(3)));
     assert_eq!(git.spec.tools[0].effects, Some(Default::default()));
     let sent: ProcessSpec =
         serde_json::from_str(&serde_json::to_string(process).expect("it can be sent")).expect("and read");
-    assert_eq!(&sent, process);
+    assert_eq!(sent, **process);
 }
 
 #[test]
 fn a_plan_carries_tools_of_the_same_shape() {
     let text = "tools:\n  wc: {argv: [wc, '${args.p}'], args: {p: {type: string}}, effects: none}\ncalls: [{id: a, tool: wc, args: {p: x}}]";
     let plan = Plan::read("dir/plan.yaml", text.as_bytes()).expect("it is fine");
-    assert_eq!((&*plan.tools[0].spec.name, plan.tools[0].processes[0].base_dir.to_str()), ("plan", Some("dir")));
+    let AdapterSpec::Process(process) = &plan.tools[0].adapters[0] else { panic!("it is a process") };
+    assert_eq!((&*plan.tools[0].spec.name, process.base_dir.to_str()), ("plan", Some("dir")));
 }
 
 fn wrong(text: &str, expected: Expect) {
@@ -92,7 +93,7 @@ stdin = "text"
 stdout = "xml"
 success = [256]
 rate = "often"
-approval = "always"
+approval = "maybe"
 [tools.c]
 set = { "A=B" = "x" }
 [toolbox.t]
@@ -118,9 +119,9 @@ kye = "repo"
             fanout.toml:10:10: error[bad_value]: `stdout` is one of `text`, `json`, `lines`, not `xml`
             fanout.toml:11:12: error[bad_value]: an exit code is a whole number from 0 to 255
             fanout.toml:12:8: error[bad_value]: `rate` is written as `10/s`, `100/min` or `1000/h`, not `often`
-            fanout.toml:13:1: error[not_yet_supported]: `approval` of the tool `b c` is not supported yet by this version
-              help: remove it: it is refused rather than ignored
-            fanout.toml:14:1: error[missing_field]: the tool `c` has no `argv`
+            fanout.toml:13:12: error[bad_value]: `approval` is one of `always`, `destructive`, `never`, not `maybe`
+            fanout.toml:14:1: error[missing_field]: the tool `c` has neither `argv` nor `url`
+              help: a program has `argv = ["wc", "-l"]`, a request `url = "https://…"`
             fanout.toml:15:17: error[bad_value]: "A=B" cannot be the name of an environment variable
             fanout.toml:17:1: error[not_yet_supported]: `mcp` of the toolbox is not supported yet by this version
               help: remove it: it is refused rather than ignored

@@ -2,7 +2,7 @@
 //! It does not know what the tool is called or what it touches.
 
 use super::Context;
-use crate::tool::{Attempt, JsonText, Reached, Tool, ToolError, ToolFuture, ToolOutput, ToolResult};
+use crate::tool::{Aborted, Attempt, JsonText, Reached, Tool, ToolError, ToolFuture, ToolOutput, ToolResult};
 use futures_util::FutureExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -16,7 +16,6 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::task::Poll;
-use tokio_util::sync::CancellationToken;
 
 /// The result of every tool that returns `()`.
 static NULL: LazyLock<JsonText> = LazyLock::new(|| Arc::from(RawValue::NULL.to_owned()));
@@ -84,7 +83,7 @@ where
     }))
 }
 
-async fn run<A, R, Fut>(args: JsonText, aborted: CancellationToken, function: impl FnOnce(A) -> Fut) -> ToolResult
+async fn run<A, R, Fut>(args: JsonText, aborted: Aborted, function: impl FnOnce(A) -> Fut) -> ToolResult
 where
     A: DeserializeOwned + 'static,
     R: Serialize + 'static,

@@ -119,6 +119,8 @@ impl Native {
         let full = if self.spec.name.is_empty() { name.into() } else { format!("{}.{name}", self.spec.name) };
         self.tools.push(tool);
         self.spec.tools.push(ToolSpec {
+            version: None,
+            facts: Vec::new(),
             name: full.into(),
             description: description.into(),
             args_schema: schema_of_args::<A>(),
@@ -229,6 +231,12 @@ impl NativeTool<'_> {
     /// A first guess of the duration.
     pub fn expect(self, duration: Duration) -> Self {
         self.spec.settings.expect = Some(duration);
+        self
+    }
+
+    /// Changes when calling it means something else than before: what it gave then is not used again.
+    pub fn version(self, version: impl Into<Arc<str>>) -> Self {
+        self.spec.version = Some(version.into());
         self
     }
 

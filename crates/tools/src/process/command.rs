@@ -1,11 +1,10 @@
 //! From a tool's description and one attempt's arguments to a command that can be started.
 //! It does not know how a started program is watched.
 
-use crate::tool::{AttemptId, ErrorClass, Reached, ToolError};
+use crate::tool::{Attempt, ErrorClass, Reached, ToolError};
 use fanout_plan::{FillError, ProcessSpec, Stdin};
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
-use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
@@ -28,13 +27,8 @@ pub(super) struct Prepared {
 ///
 /// # Errors
 /// `argument_missing`, `argument_nul`, `process_not_started`; none of them has reached anything.
-pub(super) fn prepare(
-    spec: &ProcessSpec,
-    args: &RawValue,
-    engine: &str,
-    id: &AttemptId,
-) -> Result<Prepared, ToolError> {
-    let args = serde_json::from_str(args.get())
+pub(super) fn prepare(spec: &ProcessSpec, attempt: &Attempt, engine: &str) -> Result<Prepared, ToolError> {
+    let args = serde_json::from_str(attempt.args.get())
         .map_err(|error| not_reached("args_mismatch", format!("the arguments are no JSON value: {error}")))?;
     let args = spec.with_defaults(&args);
     let argv = spec.expand_argv(&args).map_err(unfilled)?;
@@ -58,7 +52,9 @@ pub(super) fn prepare(
     command.arg0(name).args(rest).current_dir(&cwd).process_group(0);
     // The marks come last: no declared variable can take them off.
     command.env_clear().envs(&env).env("FANOUT_ENGINE", engine);
+    let id = &attempt.id;
     command.env("FANOUT_RUN", &*id.run).env("FANOUT_CALL", &*id.call).env("FANOUT_ATTEMPT", id.attempt.to_string());
+    command.env("FANOUT_IDEMPOTENCY_KEY", attempt.idempotency_key());
     let stdin = stdin(&spec.stdin, &args)?;
     command.stdin(if matches!(spec.stdin, Stdin::None) { Stdio::null() } else { Stdio::piped() });
     command.stdout(Stdio::piped()).stderr(Stdio::piped());

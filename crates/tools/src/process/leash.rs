@@ -15,10 +15,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use wait4::Wait4;
 
 /// How often it is looked whether a group that was asked to end has ended.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// So many more threads than workers may be in a spawn: enough to keep the processors busy, few enough to cost nothing.
+const SPARE_THREADS_MAX: usize = 16;
 
 /// Holds one attempt's process until it has been reaped. Dropping it kills everything and reaps in the background.
 pub(super) struct Leash {
@@ -45,11 +48,15 @@ struct Entry {
 }
 
 impl Leash {
-    /// Starts the command, which leads a group of its own. Blocks until the program has been loaded.
+    /// Starts the command, which leads a group of its own. Blocks until the program has been loaded, but not the last
+    /// worker of the runtime.
     pub(super) fn start(processes: &Processes, command: &mut Command, id: &AttemptId) -> std::io::Result<Leash> {
         // Entered before it exists, so that no sweep takes it for something left behind.
-        let mut entry = Entry::new(processes, id);
-        let child = command.spawn();
+        let (mut entry, spawning) = Entry::new(processes, id);
+        let child = match takes_last_worker(spawning) {
+            true => tokio::task::block_in_place(|| command.spawn()),
+            false => command.spawn(),
+        };
         let pid = child.as_ref().ok().and_then(|child| Pid::from_raw(child.id().try_into().ok()?));
         entry.spawned(pid.map(|pid| pid.as_raw_nonzero().get()));
         let child = child?;
@@ -168,12 +175,14 @@ impl Drop for Leash {
 }
 
 impl Entry {
-    fn new(processes: &Processes, id: &AttemptId) -> Entry {
+    /// The entry, and how many programs are being spawned, this one included.
+    fn new(processes: &Processes, id: &AttemptId) -> (Entry, usize) {
         let mut live = lock(&processes.0.live);
         live.attempts.insert((Arc::clone(&id.run), Arc::clone(&id.call), id.attempt));
         live.spawning += 1;
+        let spawning = live.spawning;
         drop(live);
-        Entry { processes: processes.clone(), id: id.clone(), pid: None }
+        (Entry { processes: processes.clone(), id: id.clone(), pid: None }, spawning)
     }
 
     fn spawned(&mut self, pid: Option<i32>) {
@@ -211,6 +220,15 @@ impl Processes {
         }
         if bytes > own.load(Ordering::Relaxed) { bytes } else { 0 }
     }
+}
+
+/// Whether a spawn would leave the runtime no worker to go on with, as all the others are in one too: a spawn holds
+/// its thread until the program has been loaded, which can take as long as the disk takes.
+fn takes_last_worker(spawning: usize) -> bool {
+    let runtime = Handle::current();
+    let workers = runtime.metrics().num_workers();
+    // A runtime of one thread has none to spare.
+    runtime.runtime_flavor() == RuntimeFlavor::MultiThread && (workers..workers + SPARE_THREADS_MAX).contains(&spawning)
 }
 
 #[expect(

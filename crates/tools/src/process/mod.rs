@@ -12,14 +12,13 @@
 
 mod command;
 mod leash;
-mod output;
+pub(crate) mod output;
 pub(crate) mod scan;
 mod tool;
 
 use crate::guard::Guard;
 use crate::tool::{AttemptId, Tool};
-use crate::toolbox::Toolbox;
-use fanout_plan::{ProcessSpec, ToolboxSpec};
+use fanout_plan::ProcessSpec;
 use rustix::process::{Pid, WaitOptions, getpid, set_child_subreaper, waitpid};
 use scan::{Mark, bearers, end_all, for_each};
 use std::collections::HashSet;
@@ -62,11 +61,6 @@ pub struct GuardCommand {
     pub program: PathBuf,
     /// Its arguments before the engine's id.
     pub args: Vec<String>,
-}
-
-/// A toolbox of process tools: `processes[i]` tells how `spec.tools[i]` is called.
-pub fn toolbox(spec: ToolboxSpec, processes: Vec<ProcessSpec>, shared: &Processes) -> Toolbox {
-    Toolbox { spec, tools: processes.into_iter().map(|process| shared.tool(process)).collect() }
 }
 
 /// What the process tools of one engine share: its mark, its guard, its spill directory. Cheap to clone. Dropping

@@ -1,5 +1,5 @@
-//! What a program prints: collected within bounds, spilled to a file when large, read as text, lines or JSON.
-//! It does not know how the program ended or whether that was a failure.
+//! What a program prints or a server answers: collected within bounds, spilled to a file when large, read as text,
+//! lines or JSON. It does not know how the attempt ended or whether that was a failure.
 
 use crate::tool::{JsonText, ToolError};
 use fanout_plan::Stdout;
@@ -23,8 +23,12 @@ const HEAD_BYTES: usize = 4 << 10;
 /// As deep as a JSON value may be nested where it is looked into later.
 const DEPTH_MAX: usize = 127;
 
-/// Standard output of one attempt.
-pub(super) struct Output {
+/// The output of one attempt.
+pub(crate) struct Output {
+    /// What it is, for messages.
+    what: &'static str,
+    /// A text ends with a line end that isn't part of it.
+    lines: bool,
     /// All of it, or with a file what is not written there yet.
     memory: Vec<u8>,
     file: Option<NamedTempFile>,
@@ -37,7 +41,7 @@ pub(super) struct Output {
 
 /// Why no more was read.
 #[derive(Debug)]
-pub(super) enum ReadEnd {
+pub(crate) enum ReadEnd {
     /// More than `output_max`.
     TooLarge,
     /// The spill file could not be written.
@@ -45,8 +49,16 @@ pub(super) enum ReadEnd {
 }
 
 impl Output {
+    /// Of a program.
     pub(super) fn new(inline_max: u64, output_max: u64, spill_dir: &Path) -> Output {
+        Output { lines: true, ..Output::of("standard output", inline_max, output_max, spill_dir) }
+    }
+
+    /// Of something else, which is called `what` in messages.
+    pub(crate) fn of(what: &'static str, inline_max: u64, output_max: u64, spill_dir: &Path) -> Output {
         Output {
+            what,
+            lines: false,
             memory: Vec::new(),
             file: None,
             head: Vec::new(),
@@ -75,18 +87,42 @@ impl Output {
                 return Ok(());
             }
             progress();
-            self.bytes += n as u64;
-            if self.bytes > self.output_max {
-                return Err(ReadEnd::TooLarge);
-            }
-            if self.bytes > self.inline_max && (self.file.is_none() || self.memory.len() >= CHUNK_BYTES / 2) {
-                self.spill().map_err(ReadEnd::Spill)?;
-            }
+            self.grown(n)?;
         }
     }
 
+    /// Takes a piece of it.
+    pub(crate) fn push(&mut self, piece: &[u8]) -> Result<(), ReadEnd> {
+        self.memory.extend_from_slice(piece);
+        self.grown(piece.len())
+    }
+
+    fn grown(&mut self, by: usize) -> Result<(), ReadEnd> {
+        self.bytes += by as u64;
+        if self.bytes > self.output_max {
+            return Err(ReadEnd::TooLarge);
+        }
+        if self.bytes > self.inline_max && (self.file.is_none() || self.memory.len() >= CHUNK_BYTES / 2) {
+            self.spill().map_err(ReadEnd::Spill)?;
+        }
+        Ok(())
+    }
+
+    /// How many bytes there are.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// A file with all of it, whatever it holds.
+    ///
+    /// # Errors
+    /// `spill_failed`.
+    pub(crate) fn into_file(self) -> Result<JsonText, ToolError> {
+        self.spilled(None)
+    }
+
     /// Whether reading it would hold up others.
-    pub(super) fn is_large(&self) -> bool {
+    pub(crate) fn is_large(&self) -> bool {
         self.file.is_some() || self.bytes > CHUNK_BYTES as u64
     }
 
@@ -94,22 +130,25 @@ impl Output {
     ///
     /// # Errors
     /// `output_not_utf8`, `output_not_json`, `spill_failed`.
-    pub(super) fn result(self, kind: Stdout) -> Result<JsonText, ToolError> {
+    pub(crate) fn result(self, kind: Stdout) -> Result<JsonText, ToolError> {
         // Output that grew over the limit while it was read is in a file by now; a limit of 0 has no other case.
         if self.file.is_some() {
-            return self.spilled(kind);
+            return self.spilled(Some(kind));
         }
+        let what = self.what;
         let text = match std::str::from_utf8(&self.memory) {
             Ok(text) => text,
-            Err(error) => return Err(not_utf8(error.valid_up_to() as u64)),
+            Err(error) => return Err(not_utf8(what, error.valid_up_to() as u64)),
         };
         match kind {
             Stdout::Json => {
-                let value: Box<RawValue> = serde_json::from_str(text.trim()).map_err(|error| not_json(&error, text))?;
-                check_depth(value.get())?;
+                let value: Box<RawValue> =
+                    serde_json::from_str(text.trim()).map_err(|error| not_json(what, &error, text))?;
+                check_depth(what, value.get())?;
                 Ok(Arc::from(value))
             }
-            Stdout::Text => to_json(&without_final_newline(text)),
+            Stdout::Text if self.lines => to_json(&without_final_newline(text)),
+            Stdout::Text => to_json(&text),
             Stdout::Lines => to_json(&text.lines().collect::<Vec<_>>()),
         }
     }
@@ -129,13 +168,15 @@ impl Output {
         Ok(())
     }
 
-    fn spilled(mut self, kind: Stdout) -> Result<JsonText, ToolError> {
+    fn spilled(mut self, kind: Option<Stdout>) -> Result<JsonText, ToolError> {
         self.spill().map_err(|error| spill_failed(&self.spill_dir, &error))?;
         let Some(mut file) = self.file.take() else { return to_json(&()) };
-        check_file(file.as_file_mut(), kind).map_err(|error| match error {
-            FileFault::Io(error) => spill_failed(&self.spill_dir, &error),
-            FileFault::Tool(error) => error,
-        })?;
+        if let Some(kind) = kind {
+            check_file(self.what, file.as_file_mut(), kind).map_err(|error| match error {
+                FileFault::Io(error) => spill_failed(&self.spill_dir, &error),
+                FileFault::Tool(error) => error,
+            })?;
+        }
         // Kept only now: the file of a result that cannot be read goes with `file`.
         let (_, path) = file.keep().map_err(|error| spill_failed(&self.spill_dir, &error.error))?;
         let cut = match std::str::from_utf8(&self.head) {
@@ -197,21 +238,21 @@ enum FileFault {
 }
 
 /// Checks a spilled result without holding it in memory.
-fn check_file(file: &mut File, kind: Stdout) -> Result<(), FileFault> {
-    check_utf8(file)?;
+fn check_file(what: &str, file: &mut File, kind: Stdout) -> Result<(), FileFault> {
+    check_utf8(what, file)?;
     if kind == Stdout::Json {
         file.rewind().map_err(FileFault::Io)?;
         let mut reader = serde_json::Deserializer::from_reader(BufReader::with_capacity(CHUNK_BYTES, file));
         let read = serde::de::IgnoredAny::deserialize(&mut reader).and_then(|_| reader.end());
         read.map_err(|error| match error.is_io() {
             true => FileFault::Io(error.into()),
-            false => FileFault::Tool(not_json(&error, "…")),
+            false => FileFault::Tool(not_json(what, &error, "…")),
         })?;
     }
     Ok(())
 }
 
-fn check_utf8(file: &mut File) -> Result<(), FileFault> {
+fn check_utf8(what: &str, file: &mut File) -> Result<(), FileFault> {
     file.rewind().map_err(FileFault::Io)?;
     let mut buffer = vec![0; CHUNK_BYTES];
     let (mut kept, mut checked) = (0, 0_u64);
@@ -222,7 +263,7 @@ fn check_utf8(file: &mut File) -> Result<(), FileFault> {
             Ok(_) => have,
             // A character cut by the end of the chunk goes to the next one, unless there is none.
             Err(error) if error.error_len().is_none() && n > 0 => error.valid_up_to(),
-            Err(error) => return Err(FileFault::Tool(not_utf8(checked + error.valid_up_to() as u64))),
+            Err(error) => return Err(FileFault::Tool(not_utf8(what, checked + error.valid_up_to() as u64))),
         };
         if n == 0 {
             return Ok(());
@@ -234,7 +275,11 @@ fn check_utf8(file: &mut File) -> Result<(), FileFault> {
 }
 
 /// A value nested too deep would be refused only where it is looked into, far from its cause.
-fn check_depth(json: &str) -> Result<(), ToolError> {
+fn check_depth(what: &str, json: &str) -> Result<(), ToolError> {
+    // Most has too few brackets to be deep, and they are counted many bytes at a time.
+    if json.bytes().filter(|byte| matches!(byte, b'[' | b'{')).count() <= DEPTH_MAX {
+        return Ok(());
+    }
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
     for (at, byte) in json.bytes().enumerate() {
         match byte {
@@ -246,7 +291,7 @@ fn check_depth(json: &str) -> Result<(), ToolError> {
             _ => {}
         }
         if depth > DEPTH_MAX {
-            let message = format!("standard output is JSON nested deeper than {DEPTH_MAX} levels, at byte {at}");
+            let message = format!("{what} is JSON nested deeper than {DEPTH_MAX} levels, at byte {at}");
             return Err(ToolError::permanent(message).code("output_not_json"));
         }
     }
@@ -262,24 +307,23 @@ fn to_json(value: &impl serde::Serialize) -> Result<JsonText, ToolError> {
     Ok(Arc::from(serde_json::value::to_raw_value(value)?))
 }
 
-fn not_utf8(at: u64) -> ToolError {
-    let message = format!(
-        "standard output is not UTF-8, at byte {at}; make the tool print UTF-8, or encode what it prints (base64)"
-    );
+fn not_utf8(what: &str, at: u64) -> ToolError {
+    let message =
+        format!("{what} is not UTF-8, at byte {at}; make the tool give UTF-8, or encode what it gives (base64)");
     ToolError::permanent(message).code("output_not_utf8")
 }
 
-fn not_json(error: &serde_json::Error, text: &str) -> ToolError {
+fn not_json(what: &str, error: &serde_json::Error, text: &str) -> ToolError {
     let message = if text.trim().is_empty() {
-        "standard output is empty where JSON was expected; make the tool print a value, or say stdout = \"text\"".into()
+        format!("{what} is empty where JSON was expected; make the tool give a value, or declare it as text")
     } else {
-        let what = if error.is_eof() { "JSON that breaks off" } else { "not one JSON value" };
-        format!("standard output is {what}: {error}; make the tool print one JSON value, or say stdout = \"text\"")
+        let is = if error.is_eof() { "JSON that breaks off" } else { "not one JSON value" };
+        format!("{what} is {is}: {error}; make the tool give one JSON value, or declare it as text")
     };
     ToolError::permanent(message).code("output_not_json")
 }
 
-fn spill_failed(dir: &Path, error: &std::io::Error) -> ToolError {
+pub(crate) fn spill_failed(dir: &Path, error: &std::io::Error) -> ToolError {
     let message = format!(
         "the result is over the inline limit and could not be written to a file in {}: {error}; make room, or raise \
          `inline_max`",

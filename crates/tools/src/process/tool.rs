@@ -57,7 +57,7 @@ async fn run(spec: Arc<ProcessSpec>, processes: Processes, attempt: Attempt) -> 
     if attempt.aborted.is_cancelled() {
         return Err(ToolError::aborted(Reached::No));
     }
-    let mut prepared = prepare(&spec, &attempt.args, processes.engine_id(), &attempt.id)?;
+    let mut prepared = prepare(&spec, &attempt, processes.engine_id())?;
     processes.ensure_guard().map_err(|error| {
         let message = format!("the guard, which ends what a killed engine leaves running, was not started: {error}");
         ToolError { class: ErrorClass::Transient, ..not_reached("guard_not_started", message) }

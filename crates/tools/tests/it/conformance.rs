@@ -1,9 +1,10 @@
 //! One suite for all adapters: the same behaviours, treated the same way, end the same way.
 //! It does not know adapters beyond how to make one behave.
 
+use crate::http::server::Server;
 use crate::world::{World, alone, attempt, show, signs};
 use fanout_plan::Stdout;
-use fanout_tools::{Native, Progress, Tool, ToolError, Toolbox};
+use fanout_tools::{Connections, Native, Progress, Tool, ToolError, Toolbox};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -41,6 +42,7 @@ use Treatment::*;
 const NATIVE: &str = "native";
 const BLOCKING: &str = "blocking";
 const PROCESS: &str = "process";
+const HTTP: &str = "http";
 
 /// A behaviour, how it is treated, and what its end begins with by adapter ("": all others).
 type Case = (Behaviour, Treatment, &'static [(&'static str, &'static str)]);
@@ -48,13 +50,37 @@ type Case = (Behaviour, Treatment, &'static [(&'static str, &'static str)]);
 /// Behaviour, treatment, and how the end begins, for all adapters or by adapter.
 const CASES: &[Case] = &[
     (Succeeds, Run, &[("", r#"ok {"n":7}"#)]),
-    (Fails, Run, &[(PROCESS, "permanent process_exit, reached yes"), ("", "permanent tool_failed, reached yes")]),
-    (FailsForNow, Run, &[(PROCESS, "transient process_exit, reached yes"), ("", "transient tool_failed, reached yes")]),
-    (PrintsMuch, Run, &[(PROCESS, r#"ok {"spilled":{"path":"#), ("", r#"ok "xxxxxxxx"#)]),
+    (
+        Fails,
+        Run,
+        &[
+            (HTTP, "permanent http_status, reached yes"),
+            (PROCESS, "permanent process_exit, reached yes"),
+            ("", "permanent tool_failed, reached yes"),
+        ],
+    ),
+    (
+        FailsForNow,
+        Run,
+        &[
+            (HTTP, "transient http_status, reached yes"),
+            (PROCESS, "transient process_exit, reached yes"),
+            ("", "transient tool_failed, reached yes"),
+        ],
+    ),
+    (
+        PrintsMuch,
+        Run,
+        &[(HTTP, r#"ok {"spilled":{"path":"#), (PROCESS, r#"ok {"spilled":{"path":"#), ("", r#"ok "xxxxxxxx"#)],
+    ),
     (
         Dies,
         Run,
-        &[(PROCESS, "transient process_killed, reached unknown"), ("", "permanent tool_panicked, reached unknown")],
+        &[
+            (HTTP, "transient http_lost, reached unknown"),
+            (PROCESS, "transient process_killed, reached unknown"),
+            ("", "permanent tool_panicked, reached unknown"),
+        ],
     ),
     (Succeeds, AbortBefore, &[("", "aborted aborted, reached no")]),
     (Hangs, AbortBefore, &[("", "aborted aborted, reached no")]),
@@ -75,11 +101,13 @@ struct Subject {
 
 #[test]
 fn every_adapter_ends_as_the_table_says() {
-    for adapter in [NATIVE, BLOCKING, PROCESS] {
+    for adapter in [NATIVE, BLOCKING, PROCESS, HTTP] {
         alone(|world| async move {
+            let server = Server::start().await;
             for (behaviour, treatment, expected) in CASES {
                 let subject = match adapter {
                     PROCESS => process(&world, *behaviour),
+                    HTTP => http(&world, &server, *behaviour),
                     _ => native(adapter == BLOCKING, *behaviour),
                 };
                 let end = treat(&subject, *treatment).await;
@@ -124,7 +152,7 @@ async fn treat(subject: &Subject, treatment: Treatment) -> String {
         DropAfterStart => {
             let end = tokio::spawn(subject.tool.call(attempt));
             sign.notified().await;
-            assert_eq!((subject.running)(), 1);
+            crate::world::eventually("the attempt runs", || (subject.running)() == 1);
             end.abort();
             assert!(end.await.unwrap_err().is_cancelled());
             "dropped".into()
@@ -147,6 +175,20 @@ fn process(world: &World, behaviour: Behaviour) -> Subject {
     });
     let engine = world.processes.engine_id().to_owned();
     Subject { tool, running: Box::new(move || crate::world::marked(&engine).len()) }
+}
+
+fn http(world: &World, server: &Server, behaviour: Behaviour) -> Subject {
+    let path = match behaviour {
+        Succeeds => "/json",
+        Fails => "/fails",
+        FailsForNow => "/fails-for-now",
+        PrintsMuch => "/much",
+        Hangs => "/hang-after-head",
+        Dies => "/closes",
+    };
+    let spec = crate::http::spec(&server.origin(), path, |spec| spec.waits.idle = Duration::from_secs(60));
+    let tool = crate::http::tool(&Connections::new(world.path("spill")), spec);
+    Subject { tool, running: Box::new(server.answering()) }
 }
 
 /// Counts up while it lives.

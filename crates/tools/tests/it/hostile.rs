@@ -221,11 +221,11 @@ fn output_that_is_no_result() {
             });
         ends += &format!("100,000 deep: {}\n", show(&run(&deep).await));
         expect_test::expect![[r#"
-            {"a": [1, 2: permanent output_not_json, reached yes: standard output is json that breaks off: eof while parsing a list at line 1 column 11; make the tool print one json value, or say stdout = "text"
-            {"a": 1} extra: permanent output_not_json, reached yes: standard output is not one json value: trailing characters at line 1 column 10; make the tool print one json value, or say stdout = "text"
-            : permanent output_not_json, reached yes: standard output is empty where json was expected; make the tool print a value, or say stdout = "text"
-            caf\351: permanent output_not_utf8, reached yes: standard output is not utf-8, at byte 3; make the tool print utf-8, or encode what it prints (base64)
-            a\n\377: permanent output_not_utf8, reached yes: standard output is not utf-8, at byte 2; make the tool print utf-8, or encode what it prints (base64)
+            {"a": [1, 2: permanent output_not_json, reached yes: standard output is json that breaks off: eof while parsing a list at line 1 column 11; make the tool give one json value, or declare it as text
+            {"a": 1} extra: permanent output_not_json, reached yes: standard output is not one json value: trailing characters at line 1 column 10; make the tool give one json value, or declare it as text
+            : permanent output_not_json, reached yes: standard output is empty where json was expected; make the tool give a value, or declare it as text
+            caf\351: permanent output_not_utf8, reached yes: standard output is not utf-8, at byte 3; make the tool give utf-8, or encode what it gives (base64)
+            a\n\377: permanent output_not_utf8, reached yes: standard output is not utf-8, at byte 2; make the tool give utf-8, or encode what it gives (base64)
             100,000 deep: permanent output_not_json, reached yes: standard output is json nested deeper than 127 levels, at byte 127
         "#]].assert_eq(&ends);
     });

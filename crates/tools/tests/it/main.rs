@@ -2,6 +2,7 @@
 //! They do not know how an adapter does what it does.
 mod conformance;
 mod hostile;
+mod http;
 mod killed;
 mod native;
 mod output;

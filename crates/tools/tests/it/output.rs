@@ -78,10 +78,10 @@ fn a_large_result_that_cannot_be_read_leaves_no_file() {
             ends += &format!("{}\n", show(&run(&tool).await));
         }
         expect![[r#"
-            permanent output_not_utf8, reached yes: standard output is not utf-8, at byte 200000; make the tool print utf-8, or encode what it prints (base64)
-            permanent output_not_utf8, reached yes: standard output is not utf-8, at byte 200000; make the tool print utf-8, or encode what it prints (base64)
-            permanent output_not_json, reached yes: standard output is json that breaks off: eof while parsing a list at line 1 column 200000; make the tool print one json value, or say stdout = "text"
-            permanent output_not_json, reached yes: standard output is not one json value: trailing characters at line 1 column 200004; make the tool print one json value, or say stdout = "text"
+            permanent output_not_utf8, reached yes: standard output is not utf-8, at byte 200000; make the tool give utf-8, or encode what it gives (base64)
+            permanent output_not_utf8, reached yes: standard output is not utf-8, at byte 200000; make the tool give utf-8, or encode what it gives (base64)
+            permanent output_not_json, reached yes: standard output is json that breaks off: eof while parsing a list at line 1 column 200000; make the tool give one json value, or declare it as text
+            permanent output_not_json, reached yes: standard output is not one json value: trailing characters at line 1 column 200004; make the tool give one json value, or declare it as text
             permanent process_exit, reached yes: `sh` exited with code 1
         "#]].assert_eq(&ends);
         assert_eq!(std::fs::read_dir(world.path("spill")).unwrap().count(), 0);

@@ -74,13 +74,14 @@ fn the_environment_is_what_is_listed() {
         let lines: Vec<String> = lines
             .iter()
             .map(|line| match line.split_once('=').unwrap() {
+                ("FANOUT_IDEMPOTENCY_KEY", key) if key.len() == 64 => "FANOUT_IDEMPOTENCY_KEY=…".into(),
                 ("FANOUT_ATTEMPT", number) if number.parse::<u32>().is_ok() => "FANOUT_ATTEMPT=…".into(),
                 ("PATH", _) => "PATH=…".into(),
                 ("FANOUT_ENGINE", id) if id == world.processes.engine_id() => "FANOUT_ENGINE=…".into(),
                 _ => line.clone(),
             })
             .collect();
-        expect!["FANOUT_ATTEMPT=… FANOUT_CALL=call[3] FANOUT_ENGINE=… FANOUT_RUN=run-1 GREETING=hello you PATH=…"]
+        expect!["FANOUT_ATTEMPT=… FANOUT_CALL=call[3] FANOUT_ENGINE=… FANOUT_IDEMPOTENCY_KEY=… FANOUT_RUN=run-1 GREETING=hello you PATH=…"]
             .assert_eq(&lines.join(" "));
     });
 }

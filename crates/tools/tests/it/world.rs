@@ -3,7 +3,7 @@
 
 use fanout_plan::{ArgTemplate, ProcessSpec, TextTemplate};
 use fanout_tools::{
-    Attempt, AttemptId, GuardCommand, ProcessOptions, Processes, Progress, Tool, ToolError, ToolResult,
+    Aborted, Attempt, AttemptId, GuardCommand, ProcessOptions, Processes, Progress, Tool, ToolError, ToolResult,
 };
 use serde_json::Value;
 use std::future::Future;
@@ -11,7 +11,6 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio_util::sync::CancellationToken;
 
 /// Descriptors and children are counted, so tests that make any run one at a time.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -101,8 +100,8 @@ pub(crate) fn argv(args: &[&str]) -> Vec<ArgTemplate> {
 }
 
 /// An attempt, and the way to abort it.
-pub(crate) fn attempt(args: Value, progress: Progress) -> (Attempt, CancellationToken) {
-    let aborted = CancellationToken::new();
+pub(crate) fn attempt(args: Value, progress: Progress) -> (Attempt, Aborted) {
+    let aborted = Aborted::new();
     let attempt = ATTEMPTS.fetch_add(1, Ordering::Relaxed);
     let id = AttemptId { run: "run-1".into(), call: "call[3]".into(), attempt };
     let args = Arc::from(serde_json::value::to_raw_value(&args).unwrap());

@@ -1,26 +1,41 @@
 //! The only loop: decide → do → wait. It owns the core and the data of all runs of an engine.
 //! It does not know why anything happens next (the core does), nor how a tool is called (adapters do).
 
+use crate::approval::{self, Approve};
 use crate::attempts::{Attempts, ToStart};
+use crate::durable::{Owned, wall_clock};
 use crate::ended::{self, EndedRun};
 use crate::event::{RunOutcome, What};
 use crate::event_log::Happened;
-use crate::handle::{DoubtAnswer, EngineInner, SharedGuard, run_ended};
+use crate::handle::{DoubtAnswer, EngineInner, SharedGuard, not_asked, run_ended};
 use crate::message::{Message, NewRun};
 use crate::report::CallError;
+use crate::reuse::Kept;
 use crate::run::RunData;
 use crate::tables::Tables;
 use crate::words::{abort_message, abort_reason, reached};
 use crate::{defaults, resolve, snapshot, translate};
-use fanout_core::{Action, AttemptEnd, AttemptRef, CallEnd, CallRef, Core, Event, FailureClass, RunId, RunSpec, Time};
+use fanout_core::{
+    Action, AttemptEnd, AttemptRef, CallEnd, CallRef, CallState, CallView, Core, Event, FailureClass, RunId, RunSpec,
+    Source, Time,
+};
 use fanout_plan::{Call, Diagnostic};
+use fanout_store::{Fact, Journal, RunStarted};
 use fanout_tools::{ErrorClass, Tool, ToolResult};
 use hashbrown::HashMap;
+use std::collections::VecDeque;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::Instant;
+
+mod recover;
+mod remember;
+
+pub(crate) use remember::Accounted;
+use remember::Memory;
 
 /// Messages taken from the inbox at once.
 const INBOX_BATCH: usize = 4_096;
@@ -29,15 +44,24 @@ const INBOX_BATCH: usize = 4_096;
 pub(crate) struct Driver {
     core: Core,
     tables: Arc<Tables>,
-    runs: HashMap<RunId, Box<RunData>>,
+    runs: HashMap<RunId, Box<RunData>, BuildHasherDefault<ByNumber>>,
     attempts: Attempts,
     inbox: UnboundedReceiver<Message>,
     /// The moment the core's clock counts from.
     origin: Instant,
+    /// That moment in wall-clock time: the core's clock goes on from process to process.
+    base: Time,
     /// The clock as of the last look; the core never sees it go back.
     now: Time,
     /// Runs that may have events to hand out.
     touched: Vec<RunId>,
+    /// Results of attempts of durable runs, to be told when all that came before them is done.
+    done: VecDeque<(AttemptRef, ToolResult, Instant)>,
+    /// Values that may be handed on.
+    kept: Kept,
+    /// What is remembered, where there is a journal.
+    memory: Option<Memory>,
+    sender: UnboundedSender<Message>,
     /// The last engine handle is gone.
     closing: bool,
 }
@@ -49,13 +73,14 @@ impl Driver {
         inbox: UnboundedReceiver<Message>,
         sender: UnboundedSender<Message>,
         engine: Weak<EngineInner>,
+        journal: Option<Arc<Journal>>,
     ) -> Driver {
         let mut core = Core::new();
         for event in tables.events() {
             core.handle(Time(0), event);
         }
-        let attempts = Attempts::new(tools, &tables.catalog, sender, engine);
-        let runs = HashMap::new();
+        let attempts = Attempts::new(tools, &tables.catalog, sender.clone(), engine);
+        let runs = HashMap::default();
         Driver {
             core,
             tables,
@@ -64,7 +89,12 @@ impl Driver {
             inbox,
             origin: Instant::now(),
             now: Time(0),
+            base: wall_clock(),
             touched: Vec::new(),
+            done: VecDeque::new(),
+            kept: Kept::default(),
+            memory: journal.map(Memory::new),
+            sender,
             closing: false,
         }
     }
@@ -75,11 +105,15 @@ impl Driver {
         let mut taken = Vec::new();
         loop {
             self.work(&mut taken).await;
+            while let Some(entry) = self.kept.evict() {
+                self.core.handle(self.now, Event::ResultDropped { entry });
+            }
+            self.remember();
             self.flush();
-            if self.closing && self.runs.is_empty() {
+            if self.closing && self.runs.is_empty() && self.memory.as_ref().is_none_or(Memory::is_idle) {
                 return;
             }
-            match self.core.poll_timeout().map(|due| self.origin + Duration::from_nanos(due.0)) {
+            match self.core.poll_timeout().map(|due| self.origin + due.since(self.base)) {
                 None => _ = self.inbox.recv_many(&mut taken, INBOX_BATCH).await,
                 Some(due) => {
                     if timer.deadline() != due {
@@ -107,8 +141,7 @@ impl Driver {
     async fn work(&mut self, taken: &mut Vec<Message>) {
         let mut done: u32 = 0;
         let mut since = self.now;
-        while let Some(action) = self.core.poll_action() {
-            // A journal's place: what must be remembered before it is done is remembered here.
+        while let Some(action) = self.next_action() {
             self.perform(action);
             done += 1;
             if !done.is_multiple_of(defaults::TURN_ACTIONS) {
@@ -116,6 +149,7 @@ impl Driver {
             }
             self.look_at_clock();
             if self.now.since(since) >= defaults::TURN_MAX {
+                self.remember();
                 self.flush();
                 tokio::task::yield_now().await;
                 self.look_at_clock();
@@ -131,12 +165,49 @@ impl Driver {
         }
     }
 
+    /// The next order; when there is none, the next result of a durable run's attempt is told first. So each fact is
+    /// recorded behind all that came before it.
+    fn next_action(&mut self) -> Option<Action> {
+        loop {
+            if let Some(action) = self.core.poll_action() {
+                return Some(action);
+            }
+            if self.done.is_empty() {
+                return None;
+            }
+            self.core.handle(self.now, Event::Tick);
+            if let Some(action) = self.core.poll_action() {
+                return Some(action);
+            }
+            let (attempt, result, started) = self.done.pop_front()?;
+            // By now it may have been given up, and what it says counts for nothing.
+            let view = self.core.view().call(attempt.call);
+            let runs = |view: CallView| matches!(view.state, CallState::Running | CallState::Aborting);
+            if view.is_some_and(|view| view.attempt == attempt.attempt && runs(view)) {
+                self.finish(attempt, result, started);
+            }
+        }
+    }
+
+    /// Does all that is due and ordered.
+    fn settle_turn(&mut self) {
+        self.core.handle(self.now, Event::Tick);
+        while let Some(action) = self.next_action() {
+            self.perform(action);
+        }
+    }
+
+    /// A moment as the core counts it.
+    fn time_of(&self, instant: Instant) -> Time {
+        self.base.after(instant.saturating_duration_since(self.origin))
+    }
+
     fn look_at_clock(&mut self) {
         self.set_clock(Instant::now());
     }
 
     fn set_clock(&mut self, instant: Instant) {
-        self.now = self.now.max(time_of(self.origin, instant));
+        self.now = self.now.max(self.time_of(instant));
     }
 
     fn flush(&mut self) {
@@ -160,12 +231,19 @@ impl Driver {
     }
 
     fn handle(&mut self, event: Event) {
+        if self.memory.is_some() {
+            self.note_event(&event);
+        }
         self.core.handle(self.now, event);
     }
 
     // ---- what comes in ----
 
     fn take(&mut self, message: Message) {
+        if self.memory.is_some() {
+            // What is due came first, and its record with it.
+            self.settle_turn();
+        }
         match message {
             Message::Start(new) => self.begin(*new),
             Message::Add { run, calls, reply } => {
@@ -177,6 +255,14 @@ impl Driver {
             Message::Pause { run } => self.pause(run, true),
             Message::Resume { run } => self.pause(run, false),
             Message::Settle { run, call, answer } => self.settle(run, &call, answer),
+            Message::Approve { run, call, answer, reply } => {
+                // As above.
+                let _ = reply.send(self.approve(run, &call, answer));
+            }
+            Message::Leave { run, reply } => self.leave(run, reply),
+            Message::Recover(recovery) => self.recover(*recovery),
+            Message::Committed(committed) => self.committed(committed),
+            Message::Accounted(accounted) => self.accounted(*accounted),
             Message::Snapshot { run, reply } => {
                 if let Some(data) = self.runs.get(&run) {
                     // As above.
@@ -185,7 +271,7 @@ impl Driver {
             }
             Message::Finished { attempt, result } => {
                 if let Some(live) = self.attempts.reported(attempt) {
-                    self.finish(attempt, result, live.started);
+                    self.finished(attempt, result, live.started);
                 }
             }
             Message::Progressed { attempt } => self.handle(Event::Progressed { attempt }),
@@ -194,39 +280,60 @@ impl Driver {
     }
 
     fn begin(&mut self, new: NewRun) {
-        let NewRun { translated, plan, weight, open, events, seed, parent, shared } = new;
+        self.add_run(new, None);
+    }
+
+    /// A run begins, or its record is to be told again: then with its owner, its begin and its deadline.
+    fn add_run(&mut self, new: NewRun, recorded: Option<(Owned, Time, Option<Time>)>) {
+        let NewRun { translated, plan, weight, open, attended, events, seed, parent, durable, shared } = new;
         let id = translated.run;
         let names = (shared.0.id.clone(), shared.0.name.clone());
-        let mut run = Box::new(RunData::new(id, plan, names, self.now));
+        let began = recorded.as_ref().map_or(self.now, |(_, began, _)| *began);
+        let deadline = match &recorded {
+            Some((_, _, deadline)) => *deadline,
+            None => plan.deadline.map(|deadline| self.now.after(deadline)),
+        };
+        let mut run = Box::new(RunData::new(id, plan, names, began));
         run.shared = Some(shared);
         run.limit_names = translated.limit_names;
         run.settings = translated.settings;
         run.open = open;
+        run.attended = attended;
         run.events = events.then(Vec::new);
-        run.list(0, translated.keys, self.now);
+        run.list(0, translated.keys, began);
+        let recovering = recorded.is_some();
+        run.recovering = recorded.is_some().then(Default::default);
+        let mut begins = None;
+        match (durable, recorded) {
+            (Some((owned, record)), _) => {
+                run.durable = Some(owned);
+                begins = Some(Box::new(RunStarted { deadline, seed, open, ..*record }));
+            }
+            (None, Some((owned, ..))) => run.durable = Some(owned),
+            (None, None) => {}
+        }
         run.emit(self.now, |run| What::RunStarted {
             run: run.names.0.clone(),
             name: run.names.1.clone(),
             calls: run.plan.calls.len(),
         });
-        let spec = RunSpec {
-            run: id,
-            weight,
-            deadline: run.plan.deadline.map(|deadline| self.now.after(deadline)),
-            stop_on_failure: run.plan.on_failure == fanout_plan::PlanOnFailure::Stop,
-            open,
-            seed,
-            limits: translated.limits,
-            parent,
-            calls: translated.calls,
-        };
+        let stop_on_failure = run.plan.on_failure == fanout_plan::PlanOnFailure::Stop;
+        let (limits, calls) = (translated.limits, translated.calls);
+        let spec =
+            RunSpec { run: id, weight, deadline, stop_on_failure, open, seed, limits, parent, recovering, calls };
         self.runs.insert(id, run);
+        if let Some(begins) = begins {
+            self.note(id, |_| Some(Fact::RunStarted(begins)));
+        }
         self.touch(id);
         self.handle(Event::RunAdded(Box::new(spec)));
     }
 
     fn add_calls(&mut self, id: RunId, calls: Vec<Call>) -> Result<(), Vec<Diagnostic>> {
         let Some(run) = self.runs.get_mut(&id).filter(|run| run.open) else { return Err(vec![run_ended()]) };
+        let durable = run.durable.is_some() && run.recovering.is_none();
+        let written = durable.then(|| calls.iter().map(Call::to_value).collect::<serde_json::Value>());
+        let written = written.and_then(|calls| crate::durable::text(&calls).ok());
         let valid = run.plan.extend(calls)?;
         let first = run.plan.calls.len();
         if let Some(shared) = &run.shared {
@@ -235,6 +342,9 @@ impl Driver {
         run.plan.calls.extend(valid);
         let added = translate::calls(&self.tables, &run.plan, first, &mut run.settings);
         run.list(first, added.keys, self.now);
+        if let Some(text) = written {
+            self.note(id, |_| Some(Fact::CallsAdded { calls: text.into() }));
+        }
         self.handle(Event::CallsAdded { run: id, calls: added.calls });
         Ok(())
     }
@@ -284,11 +394,30 @@ impl Driver {
             DoubtAnswer::Rerun => fanout_core::DoubtAnswer::Rerun,
             DoubtAnswer::Fail => fanout_core::DoubtAnswer::Fail,
             DoubtAnswer::Succeeded(value) => {
-                slot.result = serde_json::value::to_raw_value(&value).ok().map(Arc::from);
+                slot.set_text(serde_json::value::to_raw_value(&value).ok().map(Arc::from));
                 fanout_core::DoubtAnswer::Succeeded
             }
         };
         self.handle(Event::DoubtSettled { attempt: AttemptRef { call, attempt }, answer });
+    }
+
+    fn approve(&mut self, id: RunId, name: &str, answer: Approve) -> Result<(), Box<CallError>> {
+        let refused = || not_asked(name);
+        self.touch(id);
+        let run = self.runs.get_mut(&id).ok_or_else(refused)?;
+        let call = run.find(name).ok_or_else(refused)?;
+        let asked = run.slot(call).and_then(|slot| slot.more.as_ref()).is_some_and(|more| more.asked);
+        if !asked {
+            return Err(refused());
+        }
+        let edited = matches!(answer, Approve::With(_));
+        let resolution = approval::answered(&self.tables, run, call, answer)?;
+        if !matches!(resolution, fanout_core::Resolution::Denied) {
+            run.emit(self.now, |run| What::ApprovalGiven { call: run.call_id(call), edited });
+        }
+        self.note_approval(call, &resolution, edited);
+        self.core.handle(self.now, Event::Resolved { call, resolution });
+        Ok(())
     }
 
     fn shut_down(&mut self) {
@@ -307,14 +436,30 @@ impl Driver {
             Action::Resolve { call, again } => {
                 self.touch(call.run);
                 let Some(run) = self.runs.get_mut(&call.run) else { return };
+                if let Some(recovering) = &mut run.recovering {
+                    // Its record says what it came to, or it is looked at when all is told.
+                    recovering.unresolved.insert(call, again);
+                    return;
+                }
                 let resolution = resolve::resolve(&self.tables, run, call, again);
-                if let fanout_core::Resolution::Elements(elements) = resolution {
-                    run.emit(self.now, |run| What::CallExpanded { call: run.call_id(call), elements });
+                match resolution {
+                    fanout_core::Resolution::Elements(elements) => {
+                        run.emit(self.now, |run| What::CallExpanded { call: run.call_id(call), elements });
+                    }
+                    fanout_core::Resolution::Ask { bound, .. } => {
+                        run.emit(self.now, |run| approval::question(run, &self.tables, call, bound));
+                    }
+                    _ => {}
                 }
                 self.handle(Event::Resolved { call, resolution });
             }
             Action::Start { attempt, after_doubt } => self.start(attempt, after_doubt),
             Action::Abort { attempt, reason } => {
+                if self.runs.get(&attempt.call.run).is_some_and(|run| run.recovering.is_some()) {
+                    return;
+                }
+                self.note_deadline(attempt.call.run, reason == fanout_core::AbortReason::Deadline);
+                self.note(attempt.call.run, |_| Some(Fact::Aborted { attempt: attempt.into(), reason }));
                 self.attempts.abort(attempt);
                 if let Some(slot) = self.runs.get_mut(&attempt.call.run).and_then(|run| run.slot_mut(attempt.call)) {
                     slot.more().aborted = Some(reason);
@@ -332,6 +477,9 @@ impl Driver {
                     && let Some(slot) = run.slot_mut(attempt.call)
                 {
                     slot.more().doubt = Some(attempt.attempt);
+                    run.questions.insert(attempt.call);
+                    let at = run.moment(self.now);
+                    run.note_break(attempt.call, at);
                 }
                 self.emit(attempt.call, |run| What::CallDoubted {
                     call: run.call_id(attempt.call),
@@ -339,7 +487,37 @@ impl Driver {
                 });
             }
             Action::Ended(end) => self.ended(end),
+            Action::Reuse { call, from } => self.reuse(call, from),
+            Action::Keep { call, entry } => {
+                let Some(value) = self.runs.get(&call.run).and_then(|run| run.text(call)) else { return };
+                self.kept.keep(entry, value);
+            }
+            Action::Forget { entry } => _ = self.kept.forget(entry),
+            Action::Illegal { call, why } => {
+                if let Some(run) = self.runs.get_mut(&call.run) {
+                    let name = run.plan.calls.get(call.call as usize).map_or("?", |call| &*call.id).to_owned();
+                    run.differs(&format!("what was recorded of `{name}` cannot have happened ({why:?})"));
+                }
+            }
             Action::RunEnded { run, deadline_passed } => self.run_ended(run, deadline_passed),
+        }
+    }
+
+    /// A call is handed a result instead of an attempt.
+    fn reuse(&mut self, call: CallRef, from: Source) {
+        let value = match from {
+            Source::Entry(entry) => self.kept.get(entry).cloned(),
+            Source::Call(other) => self.runs.get(&other.run).and_then(|run| run.text(other)),
+        };
+        let Some(value) = value else {
+            debug_assert!(false, "what is handed on is there");
+            return;
+        };
+        self.note(call.run, |_| Some(Fact::Reused { call: call.into(), value: value.clone().into() }));
+        let Some(run) = self.runs.get_mut(&call.run) else { return };
+        run.reused.insert(call);
+        if let Some(slot) = run.slot_mut(call) {
+            slot.set_text(Some(value));
         }
     }
 
@@ -358,6 +536,9 @@ impl Driver {
         }
         self.touch(call.run);
         let Some(run) = self.runs.get_mut(&call.run) else { return };
+        if attempt.attempt > 1 {
+            run.breaks.over(call, self.now);
+        }
         run.note(self.now, |run| Happened::Started {
             call: call.into(),
             tool: run.tool(call),
@@ -367,9 +548,15 @@ impl Driver {
         if after_doubt && let Some(slot) = run.slot_mut(call) {
             slot.more().after_doubt = true;
         }
+        if self.memory.is_some() { self.start_recorded(attempt, after_doubt) } else { self.launch(attempt) }
+    }
+
+    /// Makes the attempt.
+    fn launch(&mut self, attempt: AttemptRef) {
+        let call = attempt.call;
+        let Some(run) = self.runs.get(&call.run) else { return };
         let valid = run.call(call);
-        let resolved = run.slot(call).and_then(|slot| slot.more.as_ref()?.args.as_ref());
-        let Some(args) = resolved.or_else(|| valid.args.literal()).cloned() else {
+        let Some(args) = run.args(call).cloned() else {
             debug_assert!(false, "a call starts resolved");
             return;
         };
@@ -385,18 +572,27 @@ impl Driver {
         let started = Instant::now();
         if let Some((result, now)) = self.attempts.start(start, started) {
             self.set_clock(now);
+            self.finished(attempt, result, started);
+        }
+    }
+
+    /// An attempt ended: told at once, or of a durable run behind all that came before.
+    fn finished(&mut self, attempt: AttemptRef, result: ToolResult, started: Instant) {
+        if self.memory.is_some() {
+            self.done.push_back((attempt, result, started));
+        } else {
             self.finish(attempt, result, started);
         }
     }
 
     fn finish(&mut self, attempt: AttemptRef, result: ToolResult, started: Instant) {
+        let ran = self.now.since(self.time_of(started)).as_nanos();
         let Some(run) = self.runs.get_mut(&attempt.call.run) else { return };
         let Some(slot) = run.slot_mut(attempt.call) else { return };
-        let ran = self.now.since(time_of(self.origin, started)).as_nanos();
         slot.ran_ns = slot.ran_ns.saturating_add(u64::try_from(ran).unwrap_or(u64::MAX));
         let end = match result {
             Ok(output) => {
-                slot.result = Some(output.value);
+                slot.set_text(Some(output.value));
                 if output.usage.is_some() {
                     slot.more().usage = output.usage;
                 }
@@ -430,7 +626,8 @@ impl Driver {
     /// Nobody waits for this attempt any more, whether or not it has ended.
     fn give_up(&mut self, attempt: AttemptRef) {
         let Some(live) = self.attempts.give_up(attempt) else { return };
-        let ran = self.now.since(time_of(self.origin, live.started)).as_nanos();
+        let ran = self.now.since(self.time_of(live.started)).as_nanos();
+        self.note(attempt.call.run, |_| Some(Fact::GivenUp { attempt: attempt.into() }));
         if let Some(slot) = self.runs.get_mut(&attempt.call.run).and_then(|run| run.slot_mut(attempt.call)) {
             slot.ran_ns = slot.ran_ns.saturating_add(u64::try_from(ran).unwrap_or(u64::MAX));
         }
@@ -438,6 +635,10 @@ impl Driver {
 
     fn retry(&mut self, attempt: AttemptRef, due: Time) {
         let delay_ms = due.since(self.now).as_secs_f64() * 1e3;
+        if let Some(run) = self.runs.get_mut(&attempt.call.run) {
+            let at = run.moment(self.now);
+            run.note_break(attempt.call, at);
+        }
         self.emit(attempt.call, |run| {
             let error = run.slot(attempt.call).and_then(|slot| slot.error());
             What::CallRetried {
@@ -450,11 +651,20 @@ impl Driver {
         });
     }
 
-    fn ended(&mut self, end: Box<CallEnd>) {
+    fn ended(&mut self, mut end: CallEnd) {
         let call = end.call;
         self.touch(call.run);
         self.give_up(AttemptRef { call, attempt: end.attempts });
+        self.note_deadline(call.run, end.reason == fanout_core::Reason::Deadline);
+        self.note_ended(&end);
         let Some(run) = self.runs.get_mut(&call.run) else { return };
+        if let Some(recovering) = &mut run.recovering {
+            // It was then, not now.
+            end.ended = recovering.at;
+            end.started = recovering.started.remove(&call);
+            recovering.unresolved.remove(&call);
+        }
+        run.questions.remove(&call);
         ended::record(run, &end);
         run.note(self.now, |run| ended::event(run, call));
     }
@@ -474,14 +684,31 @@ impl Driver {
         run.flush();
         let ended = self.now;
         let shared: Option<SharedGuard> = run.shared.take();
+        let durable = run.durable.take();
         let data = EndedRun { run, outcome, ended, tables: self.tables.clone() };
-        if let Some(shared) = shared {
-            shared.0.end(Some(Box::new(data)));
+        match (shared, durable) {
+            (Some(shared), Some(owned)) => self.account_durable(owned, shared, Box::new(data)),
+            (Some(shared), None) => shared.0.end(Some(Box::new(data))),
+            (None, _) => {}
         }
     }
 }
 
-/// A moment as the core counts it.
-fn time_of(origin: Instant, instant: Instant) -> Time {
-    Time(u64::try_from(instant.saturating_duration_since(origin).as_nanos()).unwrap_or(u64::MAX))
+/// Spreads the numbers of runs, which count up. Looked up several times per call, so it is one multiplication.
+#[derive(Default)]
+struct ByNumber(u64);
+
+impl Hasher for ByNumber {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u32(u32::from(*byte)));
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        // Fibonacci hashing (Knuth, The Art of Computer Programming 3, 6.4).
+        self.0 = (self.0 ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
 }

@@ -21,6 +21,7 @@ fn settings(needs: &[(LimitId, u64)]) -> Arc<Settings> {
         failure_has_value: false,
         rekey: false,
         needs: needs.into(),
+        reuse: None,
         rates: Box::new([]),
     })
 }
@@ -45,6 +46,7 @@ fn run(calls: Vec<CallSpec>) -> Event {
         seed: 7,
         limits: vec![],
         parent: None,
+        recovering: false,
         calls,
     }))
 }

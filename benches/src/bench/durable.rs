@@ -1,0 +1,151 @@
+//! What it costs to remember runs, against bare SQLite writing the same bytes in as many commits; and how fast a
+//! record is told again.
+//! It does not know what is in the records.
+
+use super::runner::{Best, inside};
+use super::table::{Budget, Row, Size};
+use anyhow::{Context, Result, bail, ensure};
+use fanout::{Call, Durable, Engine, Native, Plan, RecordedRun, Resume, RunHandle, RunOptions, RunOutcome, Started};
+use rusqlite::{Connection, params};
+use serde_json::{Map, json};
+use std::path::Path;
+use std::time::Instant;
+
+/// How many calls may run at once, and how many are made then.
+const WIDTHS: [(u64, usize); 4] = [(1, 500), (8, 4_000), (64, 16_000), (512, 32_000)];
+
+/// Arguments of the tool that writes a key of its own.
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+struct KeyArgs {
+    #[serde(rename = "key")]
+    _key: usize,
+}
+
+pub(crate) fn rows(size: Size) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for (width, calls) in WIDTHS {
+        rows.push(inside(async move { width_row(size, width, calls).await })??);
+    }
+    rows.push(replay_row(size)?);
+    Ok(rows)
+}
+
+async fn width_row(size: Size, width: u64, calls: usize) -> Result<Row> {
+    let calls = size.of(calls);
+    let (mut ours, mut peer) = (Best::new(), Best::new());
+    for _ in 0..size.rounds(5) {
+        let dir = tempfile::tempdir()?;
+        let engine = engine(dir.path(), width)?;
+        let before = engine.commits();
+        let begun = Instant::now();
+        let run = start(&engine, calls, false).await?;
+        let report = run.report().await;
+        ours.ended(begun);
+        ensure!(report.outcome == RunOutcome::Succeeded, "the run {:?}", report.outcome);
+        let commits = engine.commits() - before;
+        drop((run, engine));
+        let written = written(dir.path())?;
+        peer.ended_after(bare(&written, usize::try_from(commits)?).await?);
+    }
+    let name = format!("durable calls that write, {width} at a time");
+    let (ours, peer) = (ours.per_call_us(calls), peer.per_call_us(calls));
+    Ok(Row::new(name, "µs", ours, "bare SQLite, same bytes and commits", peer, Budget::Ratio(1.25)))
+}
+
+fn engine(state: &Path, width: u64) -> Result<Engine> {
+    let mut tools = Native::new("t");
+    tools.add("write", "Writes its key.", |_: KeyArgs| async { Ok(()) }).writes("db:${args.key}");
+    tools
+        .add("hang", "Never ends.", |(): ()| async {
+            std::future::pending::<()>().await;
+            Ok(())
+        })
+        .effects_none();
+    let builder = Engine::builder().toolbox(tools.into()).limit("running", width).state_dir(state);
+    builder.build().map_err(|problems| anyhow::anyhow!("{problems:?}"))
+}
+
+async fn start(engine: &Engine, calls: usize, hangs: bool) -> Result<RunHandle> {
+    let writes = (0..calls).map(|key| Call::new(format!("c{key}"), "t.write").args(json!({"key": key})));
+    let plan = Plan::new("durable").with_calls(writes);
+    let plan = if hangs { plan.call(Call::new("h", "t.hang").after([format!("c{}", calls - 1)])) } else { plan };
+    let durable = Durable::new(&plan, &Map::new());
+    let valid = engine.validate(plan, Map::new()).map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
+    match engine.start_durable(valid, RunOptions::default(), durable).await? {
+        Started::New(run) => Ok(run),
+        Started::There(info) => bail!("it is there already: {}", info.id),
+    }
+}
+
+/// All that was written of records.
+fn written(state: &Path) -> Result<Vec<(String, Vec<u8>)>> {
+    let database = Connection::open(state.join("journal.db"))?;
+    let mut rows = database.prepare("SELECT payload, checks FROM records ORDER BY first")?;
+    let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The same rows, in so many commits, as fast as SQLite takes them.
+async fn bare(rows: &[(String, Vec<u8>)], commits: usize) -> Result<std::time::Duration> {
+    let dir = tempfile::tempdir()?;
+    let mut database = Connection::open(dir.path().join("bare.db"))?;
+    database.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    database.pragma_update(None, "synchronous", "FULL")?;
+    database.execute_batch("CREATE TABLE records (first INTEGER PRIMARY KEY, payload TEXT, checks BLOB) STRICT")?;
+    let commits = commits.clamp(1, rows.len().max(1));
+    let begun = Instant::now();
+    let mut first = 0;
+    for commit in 0..commits {
+        let until = rows.len() * (commit + 1) / commits;
+        let transaction = database.transaction()?;
+        {
+            let mut insert = transaction.prepare_cached("INSERT INTO records VALUES (?1, ?2, ?3)")?;
+            for (at, (payload, checks)) in rows[first..until].iter().enumerate() {
+                insert.execute(params![i64::try_from(first + at)?, payload, checks])?;
+            }
+        }
+        transaction.commit()?;
+        first = until;
+    }
+    Ok(begun.elapsed())
+}
+
+/// A run whose engine died when all but one call had ended, gone on with by another.
+fn replay_row(size: Size) -> Result<Row> {
+    let calls = size.of(100_000);
+    let dir = tempfile::tempdir()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let id = runtime.block_on(async {
+        let engine = engine(dir.path(), 4_096)?;
+        let run = start(&engine, calls, true).await?;
+        let mut events = run.events();
+        while let Some(event) = events.next().await {
+            if matches!(event.what, fanout::What::CallStarted { ref tool, .. } if &**tool == "t.hang") {
+                break;
+            }
+        }
+        while run.snapshot().await.context("it goes on")?.counts.succeeded < calls {
+            tokio::task::yield_now().await;
+        }
+        let id = run.id().to_owned();
+        // It dies without a word; what it holds is let go of with its threads.
+        std::mem::forget(engine);
+        anyhow::Ok(id)
+    })?;
+    runtime.shutdown_background();
+    let took = inside(async move {
+        let engine = engine(dir.path(), 4_096)?;
+        let recorded = RecordedRun::read(dir.path(), &id)?;
+        let plan = Plan::from_value(recorded.plan.clone()).map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
+        let valid = engine.validate(plan, Map::new()).map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
+        let begun = Instant::now();
+        let run = engine.resume(&recorded, valid, Resume::default()).await?;
+        let took = begun.elapsed();
+        run.cancel(fanout::Cancel::Kill);
+        run.report().await;
+        anyhow::Ok((recorded.info.records, took))
+    })??;
+    #[expect(clippy::cast_precision_loss, reason = "a count")]
+    let facts = took.0 as f64 / took.1.as_secs_f64() / 1e6;
+    Ok(Row::new("a record told again: read, checked, taken in", "M facts/s", facts, "none", 1.0, Budget::AtLeast(0.5)))
+}

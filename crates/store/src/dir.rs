@@ -1,0 +1,118 @@
+//! The data directory: where the database, the blobs and the locks are; files that are there whole or not at all.
+//! It does not know what the files say.
+
+use crate::error::{Result, io, refuse};
+use std::fs::{DirBuilder, File, TryLockError};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+/// A data directory that exists.
+#[derive(Clone, Debug)]
+pub(crate) struct DataDir {
+    root: PathBuf,
+}
+
+/// Held while a file lock is; the lock ends with it, or with the process.
+#[derive(Debug)]
+pub(crate) struct Locked(#[expect(dead_code, reason = "held, not looked at")] File);
+
+impl DataDir {
+    /// The directory, made if it is not there; readable by its owner only, since results may hold anything.
+    pub(crate) fn create(root: &Path) -> Result<DataDir> {
+        for dir in [root.to_path_buf(), root.join("blobs"), root.join("locks")] {
+            make_dir(&dir)?;
+        }
+        Ok(DataDir { root: root.to_path_buf() })
+    }
+
+    /// The directory, for reading.
+    pub(crate) fn existing(root: &Path) -> Result<DataDir> {
+        let dir = DataDir { root: root.to_path_buf() };
+        match std::fs::metadata(dir.database()) {
+            Ok(_) => Ok(dir),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(refuse(
+                "state_missing",
+                format!("{} holds no journal: nothing durable was run there", root.display()),
+            )),
+            Err(error) => Err(io("read", root, &error)),
+        }
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn database(&self) -> PathBuf {
+        self.root.join("journal.db")
+    }
+
+    pub(crate) fn blobs(&self) -> PathBuf {
+        self.root.join("blobs")
+    }
+
+    pub(crate) fn lock_of(&self, run: &str) -> PathBuf {
+        self.root.join("locks").join(format!("{run}.lock"))
+    }
+
+    /// The lock on sweeping blobs: shared by those who write blobs, exclusive while unnamed ones are removed.
+    pub(crate) fn lock_blobs(&self, exclusive: bool) -> Result<Locked> {
+        let path = self.root.join("locks/blobs.lock");
+        let at = |error: std::io::Error| io("lock", &path, &error);
+        let file = open_lock(&path)?;
+        if exclusive {
+            file.lock().map_err(at)?
+        } else {
+            file.lock_shared().map_err(at)?
+        }
+        Ok(Locked(file))
+    }
+
+    /// The lock of a run, or `None` while another holds it (in this process or another).
+    pub(crate) fn try_lock(&self, run: &str) -> Result<Option<Locked>> {
+        let path = self.lock_of(run);
+        loop {
+            let file = open_lock(&path)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(error)) => return Err(io("lock", &path, &error)),
+            }
+            // Pruning removes the files of locks: what was locked must still be the file of that name.
+            let ours = file.metadata().map(|meta| meta.ino()).ok();
+            if ours.is_some() && ours == std::fs::metadata(&path).map(|meta| meta.ino()).ok() {
+                return Ok(Some(Locked(file)));
+            }
+        }
+    }
+
+    /// Whether somebody holds the lock of a run now. Asking makes no file.
+    pub(crate) fn is_locked(&self, run: &str) -> bool {
+        File::open(self.lock_of(run)).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+}
+
+fn open_lock(path: &Path) -> Result<File> {
+    let options = std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+    options.map_err(|error| io("open", path, &error))
+}
+
+/// Makes a directory and those above it; their names are on disk when this returns.
+pub(crate) fn make_dir(dir: &Path) -> Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        make_dir(parent)?;
+    }
+    match DirBuilder::new().mode(0o700).create(dir) {
+        Ok(()) => dir.parent().map_or(Ok(()), sync_dir),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(io("make the directory", dir, &error)),
+    }
+}
+
+/// The names in a directory are on disk when this returns.
+pub(crate) fn sync_dir(dir: &Path) -> Result<()> {
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+    File::open(dir).and_then(|file| file.sync_all()).map_err(|error| io("sync the directory", dir, &error))
+}

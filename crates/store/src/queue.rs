@@ -1,0 +1,145 @@
+//! What waits for the writer: requests in order, tickets for batches, a bound on all of it.
+//! It does not know what is in a request, nor how it is written.
+
+use crate::error::{Result, StoreError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+/// A batch that was appended. Batches are numbered from 1 and become durable in that order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Ticket(pub u64);
+
+/// More than this waits only when the disk cannot keep up: then whoever appends waits too.
+pub const BACKLOG_BYTES_MAX: usize = 64 << 20;
+
+/// Requests of type `R` on their way to the one thread that takes them.
+#[derive(Debug)]
+pub(crate) struct Queue<R> {
+    waiting: Mutex<Waiting<R>>,
+    arrived: Condvar,
+    taken: Condvar,
+}
+
+#[derive(Debug)]
+struct Waiting<R> {
+    requests: Vec<R>,
+    bytes: usize,
+    appended: Ticket,
+    durable: Ticket,
+    /// How often something became durable.
+    commits: u64,
+    closed: bool,
+    stopped: Option<StoreError>,
+}
+
+impl<R> Queue<R> {
+    pub(crate) fn new() -> Queue<R> {
+        let waiting = Waiting {
+            requests: Vec::new(),
+            bytes: 0,
+            appended: Ticket(0),
+            durable: Ticket(0),
+            commits: 0,
+            closed: false,
+            stopped: None,
+        };
+        Queue { waiting: Mutex::new(waiting), arrived: Condvar::new(), taken: Condvar::new() }
+    }
+
+    /// Nothing that can panic happens while the lock is held.
+    fn lock(&self) -> MutexGuard<'_, Waiting<R>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a request behind those there and gives its ticket.
+    ///
+    /// # Errors
+    /// What stopped the writer, and the request.
+    pub(crate) fn push(&self, request: R, bytes: usize) -> std::result::Result<Ticket, (StoreError, R)> {
+        let mut waiting = self.lock();
+        while waiting.bytes >= BACKLOG_BYTES_MAX && waiting.stopped.is_none() {
+            waiting = self.taken.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+        if let Some(error) = &waiting.stopped {
+            return Err((error.clone(), request));
+        }
+        waiting.requests.push(request);
+        waiting.bytes += bytes;
+        waiting.appended.0 += 1;
+        let ticket = waiting.appended;
+        if waiting.requests.len() == 1 {
+            self.arrived.notify_one();
+        }
+        Ok(ticket)
+    }
+
+    /// Takes all that waits, waiting for something to do; the ticket is the last one's. `None`: closed and empty.
+    pub(crate) fn take(&self) -> Option<(Vec<R>, Ticket)> {
+        let mut waiting = self.lock();
+        while waiting.requests.is_empty() {
+            if waiting.closed {
+                return None;
+            }
+            waiting = self.arrived.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+        waiting.bytes = 0;
+        let taken = (std::mem::take(&mut waiting.requests), waiting.appended);
+        drop(waiting);
+        self.taken.notify_all();
+        Some(taken)
+    }
+
+    /// All up to this ticket is durable.
+    pub(crate) fn committed(&self, ticket: Ticket) {
+        let mut waiting = self.lock();
+        waiting.durable = ticket;
+        waiting.commits += 1;
+        drop(waiting);
+        self.taken.notify_all();
+    }
+
+    /// Nothing is taken any more; gives what was still waiting.
+    pub(crate) fn stop(&self, error: StoreError) -> Vec<R> {
+        let mut waiting = self.lock();
+        waiting.stopped = Some(error);
+        let left = std::mem::take(&mut waiting.requests);
+        drop(waiting);
+        self.taken.notify_all();
+        left
+    }
+
+    /// Nothing will be pushed any more.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
+        self.arrived.notify_one();
+    }
+
+    /// Waits until all pushed so far is durable.
+    pub(crate) fn flush(&self) -> Result<()> {
+        let mut waiting = self.lock();
+        let wanted = waiting.appended;
+        loop {
+            if waiting.durable >= wanted {
+                return Ok(());
+            }
+            if let Some(error) = &waiting.stopped {
+                return Err(error.clone());
+            }
+            waiting = self.taken.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Bytes that wait.
+    pub(crate) fn backlog(&self) -> usize {
+        self.lock().bytes
+    }
+
+    /// How often something became durable.
+    pub(crate) fn commits(&self) -> u64 {
+        self.lock().commits
+    }
+
+    /// The last ticket that is durable.
+    pub(crate) fn durable(&self) -> Ticket {
+        self.lock().durable
+    }
+}

@@ -1,0 +1,214 @@
+//! From an answer to a result: bounded, decoded, checked, spilled to a file when large.
+//! It does not know the request, nor whether a failure is tried again.
+
+use super::failure::{self, Wait};
+use crate::process::output::{Output, ReadEnd, spill_failed};
+use crate::tool::{JsonText, Progress, Reached, ToolError};
+use encoding_rs::{Decoder, Encoding, UTF_8};
+use fanout_plan::{HttpResponse, HttpSpec, Stdout};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
+use reqwest::{Method, Response};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+use std::fmt::Display;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How much of the body of a failure is shown.
+const DETAIL_BYTES: usize = 8 << 10;
+/// How long the body of a failure is waited for.
+const DETAIL_WAIT: Duration = Duration::from_secs(5);
+/// What an answer is called in messages.
+const WHAT: &str = "the body of the answer";
+
+/// What a body is taken for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Form {
+    Json,
+    Text,
+    File,
+}
+
+/// The result of an answer whose status is one of success.
+///
+/// # Errors
+/// `output_too_large`, `output_not_json`, `output_not_utf8`, `spill_failed`, `http_lost`, `http_bad_answer`,
+/// `http_timeout`.
+pub(super) async fn result(
+    spec: &HttpSpec,
+    what: &(dyn Display + Sync),
+    method: &Method,
+    mut response: Response,
+    spill_dir: &Path,
+    progress: &Progress,
+) -> Result<JsonText, ToolError> {
+    let content_type = header(response.headers(), CONTENT_TYPE);
+    let (form, encoding) = form(spec.response, &content_type);
+    // What is said of the length of a compressed answer has been taken away.
+    let length = response.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if *method != Method::HEAD && length.is_some_and(|length| length > spec.output_max) {
+        return Err(too_large(what, spec));
+    }
+    let mut output = Output::of(WHAT, spec.inline_max, spec.output_max, spill_dir);
+    let mut text = Transcoder::new(form, encoding);
+    let mut empty = true;
+    loop {
+        let piece = timeout(spec.waits.idle, response.chunk()).await;
+        let piece = piece.map_err(|_| failure::waited(what, Wait::Idle, spec.waits.idle, Reached::Unknown))?;
+        let piece = piece.map_err(|error| failure::broken(what, error))?;
+        progress.made();
+        let Some(piece) = piece else { break };
+        empty &= piece.is_empty();
+        text.push(&piece, &mut output).map_err(|end| unread(end, what, spec, spill_dir))?;
+    }
+    text.end(&mut output).map_err(|end| unread(end, what, spec, spill_dir))?;
+    let nothing = empty && (spec.response == HttpResponse::Auto || carries_nothing(method, response.status().as_u16()));
+    let body = if nothing { to_json(&Value::Null)? } else { read(form, output, &content_type).await? };
+    if spec.full { whole(&response, &body) } else { Ok(body) }
+}
+
+/// The beginning of the body of an answer that is a failure, for a person or a model.
+pub(super) async fn detail(spec: &HttpSpec, response: &mut Response) -> String {
+    let mut bytes = Vec::new();
+    let encoding = charset(&header(response.headers(), CONTENT_TYPE)).unwrap_or(UTF_8);
+    let read = async {
+        while bytes.len() < DETAIL_BYTES {
+            let Ok(Some(piece)) = response.chunk().await else { break };
+            bytes.extend_from_slice(&piece[..piece.len().min(DETAIL_BYTES)]);
+        }
+    };
+    // A failure is told without all of its body rather than late, however slowly it drips.
+    let _late = timeout(spec.waits.idle.min(DETAIL_WAIT), read).await;
+    bytes.truncate(DETAIL_BYTES);
+    let (text, _, _) = encoding.decode(&bytes);
+    text.trim().trim_end_matches('\u{fffd}').to_owned()
+}
+
+async fn read(form: Form, output: Output, content_type: &str) -> Result<JsonText, ToolError> {
+    let kind = match form {
+        Form::Json => Stdout::Json,
+        Form::Text => Stdout::Text,
+        Form::File => {
+            let file = output.into_file()?;
+            let mut value: Value = serde_json::from_str(file.get())?;
+            if !content_type.is_empty() {
+                value["spilled"]["content_type"] = content_type.into();
+            }
+            return to_json(&value);
+        }
+    };
+    if !output.is_large() {
+        return output.result(kind);
+    }
+    match tokio::task::spawn_blocking(move || output.result(kind)).await {
+        Ok(result) => result,
+        Err(error) => Err(ToolError::permanent(format!("the answer could not be read: {error}"))),
+    }
+}
+
+/// `{status, headers, body}`.
+fn whole(response: &Response, body: &JsonText) -> Result<JsonText, ToolError> {
+    let mut headers = Map::new();
+    for name in response.headers().keys() {
+        let values: Vec<_> =
+            response.headers().get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+        headers.insert(name.to_string(), values.join(", ").into());
+    }
+    let headers = Value::Object(headers);
+    let text = format!(r#"{{"status":{},"headers":{headers},"body":{}}}"#, response.status().as_u16(), body.get());
+    Ok(Arc::from(RawValue::from_string(text)?))
+}
+
+/// What a body is taken for, and the encoding of its text where that isn't UTF-8.
+fn form(response: HttpResponse, content_type: &str) -> (Form, Option<&'static Encoding>) {
+    let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let form = match response {
+        HttpResponse::Json => Form::Json,
+        HttpResponse::Text => Form::Text,
+        HttpResponse::File => Form::File,
+        HttpResponse::Auto if kind.ends_with("/json") || kind.ends_with("+json") => Form::Json,
+        HttpResponse::Auto if is_text(&kind) => Form::Text,
+        HttpResponse::Auto => Form::File,
+    };
+    let encoding = if form == Form::Text { charset(content_type) } else { None };
+    (form, encoding.filter(|encoding| *encoding != UTF_8))
+}
+
+fn is_text(kind: &str) -> bool {
+    kind.is_empty()
+        || kind.starts_with("text/")
+        || ["/xml", "+xml", "/yaml", "+yaml", "/javascript", "/x-ndjson", "/jsonl", "/graphql", "-urlencoded"]
+            .iter()
+            .any(|end| kind.ends_with(end))
+}
+
+fn charset(content_type: &str) -> Option<&'static Encoding> {
+    let parameters = content_type.split(';').skip(1).filter_map(|parameter| parameter.split_once('='));
+    let charset = parameters.into_iter().find(|(name, _)| name.trim().eq_ignore_ascii_case("charset"))?.1;
+    Encoding::for_label(charset.trim().trim_matches('"').as_bytes())
+}
+
+/// Whether an answer has no body by what HTTP says.
+fn carries_nothing(method: &Method, status: u16) -> bool {
+    *method == Method::HEAD || matches!(status, 204 | 205 | 304)
+}
+
+/// Makes UTF-8 of text in another encoding, and takes a byte order mark away.
+struct Transcoder(Option<Decoder>);
+
+impl Transcoder {
+    fn new(form: Form, encoding: Option<&'static Encoding>) -> Transcoder {
+        Transcoder(match (form, encoding) {
+            (Form::Text, Some(encoding)) => Some(encoding.new_decoder_with_bom_removal()),
+            _ => None,
+        })
+    }
+
+    fn push(&mut self, piece: &[u8], output: &mut Output) -> Result<(), ReadEnd> {
+        match &mut self.0 {
+            Some(decoder) => decode(decoder, piece, false, output),
+            None if output.bytes() == 0 => output.push(piece.strip_prefix(b"\xef\xbb\xbf").unwrap_or(piece)),
+            None => output.push(piece),
+        }
+    }
+
+    fn end(&mut self, output: &mut Output) -> Result<(), ReadEnd> {
+        match &mut self.0 {
+            Some(decoder) => decode(decoder, b"", true, output),
+            None => Ok(()),
+        }
+    }
+}
+
+fn decode(decoder: &mut Decoder, piece: &[u8], last: bool, output: &mut Output) -> Result<(), ReadEnd> {
+    let room = decoder.max_utf8_buffer_length(piece.len()).unwrap_or(piece.len().saturating_mul(4) + 16);
+    let mut text = String::with_capacity(room);
+    // The room is enough for all of it.
+    let _read = decoder.decode_to_string(piece, &mut text, last);
+    output.push(text.as_bytes())
+}
+
+fn unread(end: ReadEnd, what: &(dyn Display + Sync), spec: &HttpSpec, spill_dir: &Path) -> ToolError {
+    match end {
+        ReadEnd::TooLarge => too_large(what, spec),
+        ReadEnd::Spill(error) => spill_failed(spill_dir, &error),
+    }
+}
+
+fn too_large(what: &(dyn Display + Sync), spec: &HttpSpec) -> ToolError {
+    let message = format!(
+        "{what} was answered with more than {} bytes, and the rest was not read; raise `output_max` or ask for less",
+        spec.output_max
+    );
+    ToolError::permanent(message).code("output_too_large")
+}
+
+fn header(headers: &HeaderMap, name: reqwest::header::HeaderName) -> String {
+    headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).unwrap_or_default()
+}
+
+fn to_json(value: &Value) -> Result<JsonText, ToolError> {
+    Ok(Arc::from(serde_json::value::to_raw_value(value)?))
+}

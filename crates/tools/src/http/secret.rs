@@ -1,0 +1,161 @@
+//! Secrets: read where their names say, and struck out of everything that is told.
+//! It does not know what a secret is good for.
+
+use super::encode::{Stands, encode};
+use crate::tool::{Reached, ToolError};
+use fanout_plan::SecretName;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use std::io::Read;
+
+/// What stands in the place of a secret.
+const STRUCK: &str = "[secret]";
+/// Shorter ones are not struck out of results: they would be found in everything.
+const RESULT_LENGTH_MIN: usize = 8;
+/// Nor shorter ones than this out of messages.
+const MESSAGE_LENGTH_MIN: usize = 3;
+/// Where a text was cut, so much of the beginning of a secret is no accident.
+const CUT_LENGTH_MIN: usize = 4;
+/// A file with more than this is not a secret.
+const FILE_BYTES_MAX: u64 = 64 << 10;
+
+/// Reads a secret, anew each time: files of secrets are rotated under running programs.
+///
+/// # Errors
+/// `secret_missing`.
+pub(super) async fn read(name: &SecretName) -> Result<SecretString, ToolError> {
+    let text = match name {
+        SecretName::Env(variable) => match std::env::var(variable) {
+            Ok(text) => text,
+            Err(std::env::VarError::NotPresent) => return Err(missing(name, "there is no such variable")),
+            Err(std::env::VarError::NotUnicode(_)) => return Err(missing(name, "it is not UTF-8")),
+        },
+        SecretName::File(path) => {
+            let path = path.clone();
+            // A file may be on a disk that is slow, or be a pipe.
+            let read = tokio::task::spawn_blocking(move || {
+                let mut text = String::new();
+                std::fs::File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
+                Ok::<_, std::io::Error>(text)
+            });
+            match read.await {
+                Ok(Ok(text)) if text.len() as u64 > FILE_BYTES_MAX => return Err(missing(name, "it is too long")),
+                Ok(Ok(text)) => text,
+                Ok(Err(error)) => return Err(missing(name, &error.to_string())),
+                Err(_) => return Err(missing(name, "it could not be read")),
+            }
+        }
+    };
+    let text = text.strip_suffix('\n').map(|text| text.strip_suffix('\r').unwrap_or(text)).unwrap_or(&text);
+    match text {
+        "" => Err(missing(name, "it is empty")),
+        // Repeating it, even in part, is what must not be done here.
+        text if text.contains(['\r', '\n', '\0']) => Err(missing(name, "it holds a line end or NUL")),
+        text => Ok(text.into()),
+    }
+}
+
+fn missing(name: &SecretName, why: &str) -> ToolError {
+    let named = String::from(name.clone());
+    ToolError::permanent(format!("the secret `{named}` cannot be used: {why}"))
+        .code("secret_missing")
+        .reached(Reached::No)
+}
+
+/// The secrets of one attempt, in all the forms they are sent in.
+#[derive(Default)]
+pub(super) struct Known(Vec<SecretString>);
+
+impl Known {
+    /// Notes a secret.
+    pub(super) fn note(&mut self, secret: &SecretString) {
+        let plain = secret.expose_secret();
+        let encoded = encode(plain, Stands::Pairs, false).into_owned();
+        let quoted = Value::from(plain).to_string();
+        let forms = [plain.to_owned(), encoded, quoted.trim_matches('"').to_owned()];
+        for form in forms {
+            if form.len() >= MESSAGE_LENGTH_MIN && !self.0.iter().any(|known| known.expose_secret() == form) {
+                self.0.push(form.into());
+            }
+        }
+        // The longest first: one may be a part of another.
+        self.0.sort_by_key(|known| std::cmp::Reverse(known.expose_secret().len()));
+    }
+
+    /// A text without secrets, also where it was cut in the middle of one.
+    pub(super) fn strike(&self, text: String) -> String {
+        let secrets = || self.0.iter().map(ExposeSecret::expose_secret);
+        let mut text = secrets().fold(text, |text, secret| match text.contains(secret) {
+            true => text.replace(secret, STRUCK),
+            false => text,
+        });
+        if let Some(length) = secrets().filter_map(|secret| cut_length(&text, secret)).max() {
+            text.truncate(text.len() - length);
+            text.push_str(STRUCK);
+        }
+        text
+    }
+
+    /// An error without secrets.
+    pub(super) fn strike_error(&self, error: ToolError) -> ToolError {
+        ToolError { message: self.strike(error.message), detail: error.detail.map(|text| self.strike(text)), ..error }
+    }
+
+    /// Whether a secret long enough to be no accident is in there.
+    pub(super) fn is_in(&self, bytes: &[u8]) -> bool {
+        let Ok(text) = std::str::from_utf8(bytes) else { return false };
+        self.long().any(|secret| text.contains(secret))
+    }
+
+    /// A result without secrets that are long enough to be no accident.
+    pub(super) fn strike_result(&self, text: String) -> String {
+        self.long().fold(text, |text, secret| text.replace(secret, STRUCK))
+    }
+
+    /// The head of a result that went to a file, without the part of a secret that it was cut in; whether there was one.
+    pub(super) fn strike_head(&self, value: &mut Value) -> bool {
+        let at = if value.get("body").is_some() { "/body/spilled/head" } else { "/spilled/head" };
+        let Some(Value::String(head)) = value.pointer_mut(at) else { return false };
+        let struck = self.strike(head.clone());
+        let was_there = struck != *head;
+        *head = struck;
+        was_there
+    }
+
+    fn long(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(ExposeSecret::expose_secret).filter(|secret| secret.len() >= RESULT_LENGTH_MIN)
+    }
+}
+
+/// How much of the beginning of a secret a text ends with.
+fn cut_length(text: &str, secret: &str) -> Option<usize> {
+    let from = text.len().saturating_sub(secret.len().saturating_sub(1));
+    let mut tails = (from..text.len()).filter_map(|at| text.get(at..)).filter(|tail| tail.len() >= CUT_LENGTH_MIN);
+    tails.find(|tail| secret.starts_with(tail)).map(str::len)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_struck_where_a_text_was_cut() {
+        let mut known = Known::default();
+        known.note(&"pa ss\"word+/=".into());
+        for text in ["told: pa ss\"wor", "told: pa%20ss%22word%2", "told: pa s", "told: pa ss\\\""] {
+            assert_eq!(known.strike(text.to_owned()), "told: [secret]");
+        }
+        assert_eq!(known.strike("told: pa ".to_owned()), "told: pa ", "no more of it than an accident");
+        let mut value = serde_json::json!({"spilled": {"head": "xpa ss", "path": "/x"}});
+        assert!(known.strike_head(&mut value) && value["spilled"]["head"] == "x[secret]");
+    }
+
+    #[test]
+    fn secrets_are_struck_in_every_form() {
+        let mut known = Known::default();
+        known.note(&"pa ss\"word+/=".into());
+        for text in ["pa ss\"word+/=", "pa%20ss%22word%2B%2F%3D", r#"pa ss\"word+/="#] {
+            assert_eq!(known.strike(format!("a {text} b")), "a [secret] b");
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Makes toolboxes that can be called out of what files declare (`Opener`).
+//! It does not know how any kind of tool is called.
+
+use crate::http::Connections;
+use crate::process::{ProcessOptions, Processes};
+use crate::tool::{Aborted, Attempt, AttemptId, Progress, Tool};
+use crate::toolbox::Toolbox;
+use fanout_plan::openapi::{DocumentPlace, OpenApiSource, import};
+use fanout_plan::{AdapterSpec, DeclaredToolbox, Diagnostic, READ_BYTES_MAX, ToolSource, ToolboxSpec};
+use std::io::Read as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Opens the toolboxes of one engine: what they share (processes, connections) is here.
+#[derive(Clone)]
+pub struct Opener {
+    processes: Processes,
+    connections: Connections,
+}
+
+impl Opener {
+    /// With these options for the process tools, and the same directory for large results of all tools.
+    pub fn new(options: ProcessOptions) -> Opener {
+        let connections = Connections::new(&options.spill_dir);
+        Opener { connections, processes: Processes::new(options) }
+    }
+
+    /// Makes the adapter of each declared tool.
+    ///
+    /// # Errors
+    /// What keeps a toolbox from being opened.
+    pub async fn open(&self, declared: DeclaredToolbox) -> Result<Toolbox, Vec<Diagnostic>> {
+        let declared = match declared.source {
+            Some(ToolSource::OpenApi(source)) => self.imported(declared.spec, &source).await?,
+            None => declared,
+        };
+        let DeclaredToolbox { mut spec, adapters, .. } = declared;
+        for (tool, adapter) in spec.tools.iter_mut().zip(&adapters) {
+            tool.version.get_or_insert_with(|| version(adapter));
+            if let AdapterSpec::Http(http) = adapter {
+                tool.facts = http.facts();
+            }
+        }
+        let tools = adapters.into_iter().map(|adapter| self.tool(adapter)).collect::<Result<_, _>>()?;
+        Ok(Toolbox { spec, tools })
+    }
+
+    /// The tools of an OpenAPI document.
+    async fn imported(&self, spec: ToolboxSpec, source: &OpenApiSource) -> Result<DeclaredToolbox, Vec<Diagnostic>> {
+        let (name, bytes) = match &source.document {
+            DocumentPlace::File(path) => (path.display().to_string(), read(path.clone()).await),
+            DocumentPlace::Url(url) => (url.clone(), self.fetched(url, source).await),
+        };
+        let bytes = bytes.map_err(|why| {
+            let message = format!("the document of the toolbox `{}` cannot be read: `{name}`: {why}", spec.name);
+            vec![Diagnostic::error("openapi_unreadable", message)]
+        })?;
+        // Of a large document this takes a while: others go on.
+        let source = source.clone();
+        let made = tokio::task::spawn_blocking(move || import(&name, &bytes, spec, &source)).await;
+        made.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    }
+
+    /// The bytes of a document that is fetched, by the ways and to the hosts that its toolbox allows.
+    async fn fetched(&self, url: &str, source: &OpenApiSource) -> Result<Vec<u8>, String> {
+        let tool = self.connections.tool(source.request(url)?);
+        let tool =
+            tool.map_err(|wrong| wrong.into_iter().map(|problem| problem.message).collect::<Vec<_>>().join("; "))?;
+        let attempt = Attempt {
+            args: serde_json::value::to_raw_value(&serde_json::Map::new()).map_err(|error| error.to_string())?.into(),
+            id: AttemptId { run: "document".into(), call: "openapi".into(), attempt: 1 },
+            aborted: Aborted::new(),
+            progress: Progress::none(),
+        };
+        let output = tool.call(attempt).await.map_err(|error| error.message)?;
+        serde_json::from_str::<String>(output.value.get()).map(String::into_bytes).map_err(|error| error.to_string())
+    }
+
+    fn tool(&self, adapter: AdapterSpec) -> Result<Arc<dyn Tool>, Vec<Diagnostic>> {
+        match adapter {
+            AdapterSpec::Process(process) => Ok(self.processes.tool(*process)),
+            AdapterSpec::Http(http) => self.connections.tool(*http),
+        }
+    }
+}
+
+/// A hash of how a tool is called.
+fn version(adapter: &AdapterSpec) -> Arc<str> {
+    // Written from memory, and of texts and numbers only.
+    let text = serde_json::to_vec(adapter).unwrap_or_default();
+    blake3::hash(&text).to_hex()[..16].into()
+}
+
+/// The bytes of a file; hardly more than a document may have.
+async fn read(path: PathBuf) -> Result<Vec<u8>, String> {
+    let read = move || {
+        let mut bytes = Vec::new();
+        let most = u64::try_from(READ_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
+        std::fs::File::open(path)?.take(most).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    match tokio::task::spawn_blocking(read).await {
+        Ok(bytes) => bytes.map_err(|error: std::io::Error| error.to_string()),
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}

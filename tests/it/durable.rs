@@ -1,0 +1,52 @@
+//! Durable runs through the command: left by TERM, gone on with, asked about from elsewhere, started once.
+//! It does not know how a run is recorded.
+
+use fanout_tests::{Ended, Folder, until};
+use rustix::process::{Pid, Signal, kill_process};
+
+const PLAN: &str = "name: asks
+tools:
+  say: {argv: [sh, -c, 'echo $FANOUT_CALL >> ledger; echo $1', sh, '${args.n}'], args: {n: {type: string}}, effects: {writes: ['db:x']}}
+calls:
+  - {id: first, tool: say, args: {n: one}}
+  - {id: hold, tool: say, args: {n: two}, approval: always}
+output: '${hold}'";
+
+fn runs(folder: &Folder) -> serde_json::Value {
+    let listed = folder.fanout(["runs", "--json", "--state", "state"]);
+    // While the tables are being made they cannot be read.
+    if listed.code == Some(0) { listed.json()[0].clone() } else { serde_json::Value::Null }
+}
+
+#[test]
+fn a_run_left_by_term_waits_and_is_answered_from_elsewhere() {
+    let folder = Folder::with_plan(PLAN);
+    let child = folder.start(["run", "plan.yaml", "--key", "k", "--state", "state"]);
+    until("it waits", || {
+        let run = runs(&folder);
+        run["state"] == "waiting" && run["calls"]["ended"] == 1
+    });
+    let run = runs(&folder);
+    assert_eq!(run["waits_for"][0]["args"]["n"], "two", "{run}");
+    kill_process(Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap(), Signal::TERM).unwrap();
+    let left = Ended::from(child.wait_with_output().unwrap()).with_code(143);
+    assert!(left.stderr.contains("fanout resume"), "{}", left.stderr);
+    let again = folder.fanout(["run", "plan.yaml", "--key", "k", "--state", "state"]).with_code(6);
+    assert!(again.stderr.contains("was interrupted"), "{}", again.stderr);
+    folder.fanout(["approve", "last", "first", "--state", "state"]).with_code(2);
+    folder.fanout(["approve", "last", "hold", "--args", "{\"n\": \"three\"}", "--state", "state"]).with_code(0);
+    let plan = folder.read("plan.yaml");
+    folder.write("plan.yaml", plan.replace("n: one", "n: other"));
+    let changed = folder.fanout(["resume", "last", "--state", "state"]).with_code(6);
+    assert!(changed.stderr.contains("`args` of the call `first`"), "{}", changed.stderr);
+    let ended = folder.fanout(["resume", "last", "--changed", "--state", "state"]).with_code(0);
+    assert_eq!(ended.stdout, "\"three\"\n", "{}", ended.stderr);
+    folder.write("plan.yaml", plan);
+    let told = folder.fanout(["run", "plan.yaml", "--key", "k", "--state", "state"]).with_code(0);
+    assert_eq!(told.stdout, "\"three\"\n");
+    assert_eq!(folder.read("ledger"), "first\nhold\n");
+    let report = folder.fanout(["report", "last", "--json", "--state", "state"]).with_code(0).json();
+    assert_eq!(report["outcome"], "succeeded");
+    assert!(folder.fanout(["runs", "prune", "--keep", "0", "--state", "state"]).with_code(0).stdout.len() > 30);
+    assert!(runs(&folder).is_null());
+}

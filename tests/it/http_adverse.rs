@@ -1,0 +1,195 @@
+//! HTTP tools through the command against a server that misbehaves: retries, doubts, ends, proxies, secrets.
+//! It does not know how requests are made.
+
+use crate::adversary::{Adversary, Answer, answer, header};
+use fanout_tests::{Ended, Folder, until};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use std::net::TcpListener;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+/// A folder with one HTTP tool `t` (its fields in TOML), and a plan that calls it once.
+fn folder(fields: &str) -> Folder {
+    let folder = Folder::with_plan("name: adverse\ncalls: [{id: a, tool: t}]\noutput: '${a}'");
+    let always = "private = \"127.0.0.1\"\nretry = { attempts = 3, backoff = \"10ms\" }\n";
+    folder.write("fanout.toml", format!("[tools.t]\n{always}{fields}\n"));
+    folder
+}
+
+/// Runs the plan without a proxy; how the command ended, and what the report says of the call.
+fn run(folder: &Folder, code: i32) -> (Ended, Value) {
+    let mut command = folder.command(&["run", "plan.yaml", "--report", "report.json"]);
+    for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY"] {
+        command.env_remove(name);
+    }
+    let ended = Ended::from(command.stdin(Stdio::null()).output().unwrap()).with_code(code);
+    let report: Value = serde_json::from_str(&folder.read("report.json")).unwrap();
+    (ended, report["calls"][0].clone())
+}
+
+const WRITE: &str = "effects = { writes = [\"orders\"] }";
+
+#[test]
+fn a_server_that_asks_for_patience_gets_it() {
+    for (status, headers, patience) in [
+        ("429 Too Many Requests", "retry-after: 1\r\n", 1000),
+        (
+            "503 Service Unavailable",
+            "date: Sun, 06 Nov 1994 08:49:37 GMT\r\nretry-after: Sun, 06 Nov 1994 08:49:38 GMT\r\n",
+            1000,
+        ),
+        ("503 Service Unavailable", "", 0),
+        ("429 Too Many Requests", "retry-after: -1\r\n", 0),
+    ] {
+        let server = Adversary::start(move |_, count, _| match count {
+            1 => answer(status, headers, "{}"),
+            _ => answer("200 OK", "", "7"),
+        });
+        let url = format!("url = \"http://{}/x\"\neffects = \"none\"", server.address);
+        let (ended, call) = run(&folder(&url), 0);
+        assert_eq!((ended.stdout.trim(), call["attempts"].as_u64()), ("7", Some(2)));
+        let times = &call["attempt_times"];
+        let pause = times[1]["started_ms"].as_f64().unwrap() - times[0]["ended_ms"].as_f64().unwrap();
+        assert!(pause >= f64::from(patience) && pause < f64::from(patience) + 3000.0, "{headers}: {pause} ms");
+    }
+}
+
+#[test]
+fn a_write_is_sent_again_only_when_it_cannot_have_arrived() {
+    // Read, and the connection closed.
+    let server = Adversary::start(|_, _, _| Answer::Last(String::new()));
+    let url = format!("method = \"POST\"\njson = {{ n = 1 }}\nurl = \"http://{}/x\"\n", server.address);
+    let (_, call) = run(&folder(&format!("{url}{WRITE}")), 1);
+    assert_eq!((&call["outcome"], &call["attempts"]), (&"in_doubt".into(), &1.into()), "{call}");
+    assert_eq!(server.requests("/x").len(), 1);
+    // A tool that may be asked twice is.
+    let idempotent = "effects = { writes = [\"orders\"], idempotent = true }";
+    let (_, call) = run(&folder(&format!("{url}{idempotent}")), 1);
+    assert_eq!(call["attempts"], 3, "{call}");
+    assert_eq!(server.requests("/x").len(), 4);
+    // Nobody listens: nothing can have happened.
+    let free = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
+    let elsewhere = url.replace(&server.address.to_string(), &free.to_string());
+    let (_, call) = run(&folder(&format!("{elsewhere}{WRITE}")), 1);
+    assert_eq!((&call["outcome"], &call["attempts"]), (&"failed".into(), &3.into()), "{call}");
+    assert_eq!(call["error"]["code"], "http_not_sent");
+}
+
+#[test]
+fn each_attempt_of_a_call_has_the_same_key() {
+    let server = Adversary::start(|_, count, _| match count {
+        1 => Answer::Last(String::new()),
+        2 => answer("503 Service Unavailable", "", ""),
+        _ => answer("200 OK", "", "true"),
+    });
+    let fields = "method = \"POST\"\njson = { n = 1 }\nidempotency_header = \"Idempotency-Key\"\n";
+    let folder = folder(&format!("{fields}url = \"http://{}/x\"\n{WRITE}", server.address));
+    let keys = || server.requests("/x").iter().map(|it| header(it, "idempotency-key").unwrap()).collect::<Vec<_>>();
+    run(&folder, 0);
+    let first = keys();
+    assert!(first.len() == 3 && !first[0].is_empty() && first.iter().all(|key| *key == first[0]), "{first:?}");
+    run(&folder, 0);
+    assert_ne!(keys()[3], first[0], "another run is another call");
+}
+
+#[test]
+fn what_hangs_ends_in_time_and_its_connection_is_closed() {
+    let server = Adversary::start(|_, _, _| Answer::Nothing);
+    let url = format!("url = \"http://{}/x\"\ntimeout = \"300ms\"\n", server.address);
+    let begun = Instant::now();
+    let (_, call) = run(&folder(&format!("{url}effects = \"none\"")), 1);
+    assert_eq!((&call["outcome"], &call["attempts"]), (&"failed".into(), &3.into()), "{call}");
+    assert!(begun.elapsed() < Duration::from_secs(10));
+    let (_, call) = run(&folder(&format!("method = \"POST\"\n{url}{WRITE}")), 1);
+    assert_eq!((&call["outcome"], &call["attempts"]), (&"in_doubt".into(), &1.into()), "{call}");
+    until("the server sees that all have gone", || server.open() == 0);
+}
+
+#[test]
+fn who_interrupts_twice_closes_the_connection() {
+    let server = Adversary::start(|_, _, _| Answer::Nothing);
+    let folder = folder(&format!("url = \"http://{}/x\"\nmethod = \"POST\"\n{WRITE}", server.address));
+    let arguments = ["run", "plan.yaml", "--report", "report.json"];
+    let child = folder.command(&arguments).env("NO_PROXY", "*").stdin(Stdio::null()).spawn().unwrap();
+    until("the request arrived", || server.requests("/x").len() == 1);
+    let process = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    kill_process(process, Signal::TERM).unwrap();
+    let ended = Ended::from(child.wait_with_output().unwrap()).with_code(143);
+    until("the server sees the end", || server.open() == 0);
+    let report: Value = serde_json::from_str(&folder.read("report.json")).unwrap();
+    assert_eq!(report["calls"][0]["outcome"], "in_doubt", "{}", ended.stderr);
+}
+
+#[test]
+fn behind_a_proxy_names_are_checked_here_and_addresses_there() {
+    // Every name leads to the proxy's answer; it notes what it was asked for.
+    let proxy = Adversary::start(|target, _, _| match target {
+        "http://nowhere.invalid/redirect" => answer("302 Found", "location: http://evil.invalid/\r\n", ""),
+        "http://nowhere.invalid/inward" => answer("302 Found", "location: http://10.0.0.1/\r\n", ""),
+        target if target.ends_with(":443") => Answer::Tunnel,
+        _ => answer("200 OK", "", "\"by proxy\""),
+    });
+    let direct = Adversary::start(|_, _, _| answer("200 OK", "", "\"direct\""));
+    let secret = "word-of-the-proxy";
+    let through = format!("http://someone:{secret}@{}", proxy.address);
+    let mut told = String::new();
+    for (url, no_proxy, more) in [
+        ("http://nowhere.invalid/x", "", ""),
+        ("https://nowhere.invalid/x", "", ""),
+        ("http://nowhere.invalid/redirect", "", ""),
+        ("http://nowhere.invalid/inward", "", "hosts = [\"10.0.0.1\"]"),
+        // Private addresses stay refused, however they are written.
+        ("http://10.0.0.1/x", "", ""),
+        ("http://[::ffff:10.0.0.1]/x", "", ""),
+        ("http://169.254.169.254/x", "", ""),
+        ("http://167772161/x", "", ""),
+        ("http://nowhere.invalid/x", "", "proxies = false"),
+        ("http://nowhere.invalid/x", "nowhere.invalid", ""),
+        ("http://DIRECT/x", "127.0.0.1", ""),
+    ] {
+        let shown = url;
+        let url = url.replace("DIRECT", &direct.address.to_string());
+        let folder = folder(&format!("url = \"{url}\"\neffects = \"none\"\n{more}\n"));
+        let mut command = folder.command(&["run", "plan.yaml", "--report", "report.json"]);
+        for (name, value) in [("HTTP_PROXY", &*through), ("HTTPS_PROXY", &through), ("NO_PROXY", no_proxy)] {
+            command.env(name, value).env_remove(name.to_lowercase());
+        }
+        command.env_remove("ALL_PROXY").env_remove("all_proxy");
+        let ended = Ended::from(command.stdin(Stdio::null()).output().unwrap());
+        let written = format!("{}{}{}", ended.stdout, ended.stderr, folder.read("report.json"));
+        assert!(!written.contains(secret), "{written}");
+        let report: Value = serde_json::from_str(&folder.read("report.json")).unwrap();
+        let call = &report["calls"][0];
+        let end = if call["result"].is_null() { &call["error"]["code"] } else { &call["result"] };
+        told += &format!("{shown} {no_proxy} {more}: {end}\n");
+    }
+    expect_ends(&told);
+    let asked = proxy.targets();
+    let expected = [
+        "http://nowhere.invalid/inward",
+        "http://nowhere.invalid/redirect",
+        "http://nowhere.invalid/x",
+        "nowhere.invalid:443",
+    ];
+    assert_eq!(asked, expected);
+    let proven = header(&proxy.requests("http://nowhere.invalid/x")[0], "proxy-authorization");
+    assert!(proven.is_some_and(|proof| proof.starts_with("Basic ")));
+}
+
+fn expect_ends(told: &str) {
+    let expected = [
+        "http://nowhere.invalid/x  : \"by proxy\"",
+        "https://nowhere.invalid/x  : \"http_not_sent\"",
+        "http://nowhere.invalid/redirect  : \"http_redirect_refused\"",
+        "http://nowhere.invalid/inward  hosts = [\"10.0.0.1\"]: \"http_redirect_refused\"",
+        "http://10.0.0.1/x  : \"http_not_allowed\"",
+        "http://[::ffff:10.0.0.1]/x  : \"http_not_allowed\"",
+        "http://169.254.169.254/x  : \"http_not_allowed\"",
+        "http://167772161/x  : \"http_not_allowed\"",
+        "http://nowhere.invalid/x  proxies = false: \"http_not_sent\"",
+        "http://nowhere.invalid/x nowhere.invalid : \"http_not_sent\"",
+        "http://DIRECT/x 127.0.0.1 : \"direct\"",
+    ];
+    assert_eq!(told.lines().collect::<Vec<_>>(), expected);
+}
