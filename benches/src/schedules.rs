@@ -42,10 +42,8 @@ pub fn planner() -> Result<Engine, String> {
         }
     }
     let tools = vec![spec("piece", json!({"type": "object"}), Some(EffectsSpec::default()))];
-    engine([Toolbox {
-        spec: ToolboxSpec { name: "pieces".into(), tools, ..ToolboxSpec::default() },
-        tools: vec![Arc::new(Nothing)],
-    }])
+    let spec = ToolboxSpec { name: "pieces".into(), tools, ..ToolboxSpec::default() };
+    engine([Toolbox::new(spec, vec![Arc::new(Nothing)])])
 }
 
 /// How long fanout would take: the makespan that `fanout plan` shows, with so many slots and amounts.

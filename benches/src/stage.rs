@@ -60,10 +60,7 @@ impl Stage {
     pub fn engine(&self, tools: Vec<(String, Value)>) -> Result<Engine, String> {
         let adapters = tools.iter().map(|_| Arc::new(Stub(self.clone())) as Arc<dyn Tool>).collect();
         let tools = tools.into_iter().map(|(name, schema)| spec(&name, schema, Some(EffectsSpec::default()))).collect();
-        engine([Toolbox {
-            spec: ToolboxSpec { name: "stubs".into(), tools, ..ToolboxSpec::default() },
-            tools: adapters,
-        }])
+        engine([Toolbox::new(ToolboxSpec { name: "stubs".into(), tools, ..ToolboxSpec::default() }, adapters)])
     }
 
     fn lock(&self) -> MutexGuard<'_, Scene> {

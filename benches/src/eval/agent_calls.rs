@@ -107,7 +107,7 @@ async fn replay(messages: &[Vec<Record>], shell: Shell, row: &mut Row) -> Result
     let tools = names.iter().map(|name| spec(name, json!({"type": "object"}), Some(declared(name)))).collect();
     let adapters = names.iter().map(|_| Arc::new(sleeper.clone()) as Arc<dyn Tool>).collect();
     let spec = ToolboxSpec { name: "agent".into(), tools, ..ToolboxSpec::default() };
-    let engine = engine([Toolbox { spec, tools: adapters }]).map_err(anyhow::Error::msg)?;
+    let engine = engine([Toolbox::new(spec, adapters)]).map_err(anyhow::Error::msg)?;
     let (mut together, mut one_by_one, mut conflicts) = (Duration::ZERO, Duration::ZERO, 0);
     for calls in messages {
         let result = message(&engine, &sleeper, calls, shell, &mut conflicts).await.map(|took| together += took);

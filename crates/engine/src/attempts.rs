@@ -7,7 +7,7 @@ use crate::message::Message;
 use fanout_core::AttemptRef;
 use fanout_plan::{Catalog, ToolId, ToolKind};
 use fanout_tools::{
-    Aborted, Attempt, AttemptId, ErrorClass, JsonText, Progress, Reached, Tool, ToolError, ToolFuture, ToolResult,
+    Aborted, Attempt, AttemptId, ErrorClass, JsonText, Peer, Progress, Reached, Tool, ToolError, ToolFuture, ToolResult,
 };
 use futures_util::FutureExt;
 use hashbrown::HashMap;
@@ -78,6 +78,7 @@ pub(crate) struct ToStart {
     pub(crate) args: JsonText,
     /// Whether signs of life are wanted.
     pub(crate) progress: bool,
+    pub(crate) peer: Option<Arc<dyn Peer>>,
 }
 
 impl Attempts {
@@ -101,13 +102,13 @@ impl Attempts {
     /// Starts an attempt at `started`. One that ends at once gives its result and the moment after it; of another
     /// the inbox will hear.
     pub(crate) fn start(&mut self, start: ToStart, started: Instant) -> Option<(ToolResult, Instant)> {
-        let ToStart { attempt, tool, run, call, args, progress } = start;
+        let ToStart { attempt, tool, run, call, args, progress, peer } = start;
         let progress = if progress { self.progress(attempt) } else { Progress::none() };
         let id = AttemptId { run, call, attempt: attempt.attempt };
         let entry = &mut self.tools[tool.0 as usize];
         if !entry.inline() {
             let aborted = Aborted::new();
-            let given = Attempt { args, id, aborted: aborted.clone(), progress };
+            let given = Attempt { args, id, aborted: aborted.clone(), progress, peer };
             let call = || catch_unwind(AssertUnwindSafe(|| entry.tool.call(given)));
             return match inline(attempt, call) {
                 Ok(future) => {
@@ -117,7 +118,7 @@ impl Attempts {
                 Err(panic) => Some((Err(panicked(&*panic)), Instant::now())),
             };
         }
-        let given = Attempt { args, id, aborted: self.spare.clone(), progress };
+        let given = Attempt { args, id, aborted: self.spare.clone(), progress, peer };
         let poll = || {
             catch_unwind(AssertUnwindSafe(|| {
                 let mut future = entry.tool.call(given);

@@ -244,6 +244,7 @@ impl Engine {
             weight: options.weight.max(1),
             open: options.open,
             attended: options.attended,
+            peer: options.peer.clone(),
             events: options.events,
             seed: self.inner.seed ^ (u64::from(run.0) << 32),
             parent: None,

@@ -13,6 +13,7 @@ use crate::tables::Tables;
 use fanout_core::{AttemptRef, RunId};
 use fanout_plan::{Call, Catalog, Diagnostic, Plan, Severity, ValidPlan};
 use fanout_store::Journal;
+use fanout_tools::Peer;
 use serde_json::{Map, Value};
 use std::cell::Cell;
 use std::sync::atomic::AtomicU32;
@@ -180,6 +181,8 @@ pub struct RunOptions {
     pub open: bool,
     /// Whether somebody can answer questions (the default): else a call that has to be approved is denied at once.
     pub attended: bool,
+    /// Who is told and asked by tools while they work; questions have no answer without one.
+    pub peer: Option<Arc<dyn Peer>>,
     /// Whether results may be handed on where `cache` says so (the default).
     pub cache: bool,
     /// Whether events are kept for [`RunHandle::events`] (the default); without, that stream only ends.
@@ -190,7 +193,7 @@ pub struct RunOptions {
 
 impl Default for RunOptions {
     fn default() -> RunOptions {
-        RunOptions { weight: 1, open: false, attended: true, cache: true, events: true, parent: None }
+        RunOptions { weight: 1, open: false, attended: true, peer: None, cache: true, events: true, parent: None }
     }
 }
 

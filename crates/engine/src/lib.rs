@@ -61,8 +61,8 @@ pub mod state {
 }
 pub use fanout_tools as tools;
 pub use fanout_tools::{
-    Aborted, Attempt, AttemptId, Context, ErrorClass, JsonText, Native, NativeTool, Progress, Reached, Tool, ToolError,
-    ToolFuture, ToolOutput, ToolResult, Toolbox, Usage,
+    Aborted, AnswerFuture, Attempt, AttemptId, Context, ErrorClass, JsonText, Live, Native, NativeTool, Peer,
+    PeerRequest, Progress, Reached, Remote, Told, Tool, ToolError, ToolFuture, ToolOutput, ToolResult, Toolbox, Usage,
 };
 
 /// The examples of the page about the library, so that they are tested.

@@ -59,6 +59,7 @@ pub(crate) struct NewRun {
     pub(crate) weight: u32,
     pub(crate) open: bool,
     pub(crate) attended: bool,
+    pub(crate) peer: Option<Arc<dyn fanout_tools::Peer>>,
     pub(crate) events: bool,
     pub(crate) seed: u64,
     pub(crate) parent: Option<AttemptRef>,

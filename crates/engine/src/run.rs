@@ -52,6 +52,8 @@ pub(crate) struct RunData {
     pub(crate) deadline_noted: bool,
     /// Somebody can answer questions.
     pub(crate) attended: bool,
+    /// Who is told and asked by its attempts.
+    pub(crate) peer: Option<Arc<dyn fanout_tools::Peer>>,
     pub(crate) paused: bool,
     pub(crate) cancelled: bool,
     pub(crate) failed: bool,
@@ -229,6 +231,7 @@ impl RunData {
             journal_error: None,
             deadline_noted: false,
             attended: true,
+            peer: None,
             paused: false,
             cancelled: false,
             failed: false,

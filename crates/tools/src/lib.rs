@@ -7,8 +7,10 @@ pub mod http;
 pub mod native;
 #[cfg(unix)]
 mod open;
+mod peer;
 #[cfg(unix)]
 pub mod process;
+mod remote;
 mod tool;
 mod toolbox;
 
@@ -17,7 +19,9 @@ pub use http::Connections;
 pub use native::{Context, Native, NativeTool};
 #[cfg(unix)]
 pub use open::Opener;
+pub use peer::{AnswerFuture, Peer, PeerRequest, Told};
 #[cfg(unix)]
 pub use process::{GuardCommand, ProcessOptions, Processes};
+pub use remote::{Live, Remote};
 pub use tool::*;
 pub use toolbox::Toolbox;

@@ -42,7 +42,7 @@ impl Opener {
             }
         }
         let tools = adapters.into_iter().map(|adapter| self.tool(adapter)).collect::<Result<_, _>>()?;
-        Ok(Toolbox { spec, tools })
+        Ok(Toolbox::new(spec, tools))
     }
 
     /// The tools of an OpenAPI document.
@@ -71,6 +71,7 @@ impl Opener {
             id: AttemptId { run: "document".into(), call: "openapi".into(), attempt: 1 },
             aborted: Aborted::new(),
             progress: Progress::none(),
+            peer: None,
         };
         let output = tool.call(attempt).await.map_err(|error| error.message)?;
         serde_json::from_str::<String>(output.value.get()).map(String::into_bytes).map_err(|error| error.to_string())

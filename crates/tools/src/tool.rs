@@ -1,6 +1,7 @@
 //! What every adapter offers (`Tool`) and what it is given for an attempt (`Attempt`).
 //! It does not know how any particular kind of tool is called.
 
+use crate::peer::{Peer, Told};
 use serde_json::value::RawValue;
 use std::future::Future;
 use std::pin::Pin;
@@ -37,6 +38,8 @@ pub struct Attempt {
     pub aborted: Aborted,
     /// Where signs of life go.
     pub progress: Progress,
+    /// Who is behind its run, if anybody is.
+    pub peer: Option<Arc<dyn Peer>>,
 }
 
 /// Whether an attempt is to end early. Cheap to clone, all clones are one; and cheap where nobody waits for it,
@@ -96,6 +99,14 @@ impl Attempt {
             hash.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
         }
         hash.finalize().to_hex().to_string()
+    }
+
+    /// Tells whoever is behind the run something, which is a sign of life too.
+    pub fn tell(&self, told: Told) {
+        self.progress.made();
+        if let Some(peer) = &self.peer {
+            peer.told(&self.id, told);
+        }
     }
 }
 
@@ -160,12 +171,15 @@ pub struct ToolOutput {
     pub value: JsonText,
     /// What the kernel counted for a process tool.
     pub usage: Option<Usage>,
+    /// The answer as its server wrote it, where that is more than the value: MCP's `CallToolResult`, for a face that
+    /// hands it on.
+    pub whole: Option<JsonText>,
 }
 
 impl ToolOutput {
     /// A result without accounting.
     pub fn new(value: JsonText) -> ToolOutput {
-        ToolOutput { value, usage: None }
+        ToolOutput { value, usage: None, whole: None }
     }
 }
 

@@ -285,7 +285,7 @@ impl Driver {
 
     /// A run begins, or its record is to be told again: then with its owner, its begin and its deadline.
     fn add_run(&mut self, new: NewRun, recorded: Option<(Owned, Time, Option<Time>)>) {
-        let NewRun { translated, plan, weight, open, attended, events, seed, parent, durable, shared } = new;
+        let NewRun { translated, plan, weight, open, attended, peer, events, seed, parent, durable, shared } = new;
         let id = translated.run;
         let names = (shared.0.id.clone(), shared.0.name.clone());
         let began = recorded.as_ref().map_or(self.now, |(_, began, _)| *began);
@@ -299,6 +299,7 @@ impl Driver {
         run.settings = translated.settings;
         run.open = open;
         run.attended = attended;
+        run.peer = peer;
         run.events = events.then(Vec::new);
         run.list(0, translated.keys, began);
         let recovering = recorded.is_some();
@@ -567,6 +568,7 @@ impl Driver {
             call: run.call_id(call),
             args,
             progress: valid.settings.idle_timeout.is_some(),
+            peer: run.peer.clone(),
         };
         // Looked at anew, since what was done before in this turn is not this attempt's time.
         let started = Instant::now();

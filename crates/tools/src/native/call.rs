@@ -58,7 +58,7 @@ where
     let function = Arc::new(Typed(function, PhantomData::<fn(A)>));
     Arc::new(Start(move |attempt: Attempt| -> ToolFuture {
         let function = Arc::clone(&function);
-        let Attempt { args, id, aborted, progress } = attempt;
+        let Attempt { args, id, aborted, progress, .. } = attempt;
         Box::pin(async move {
             // What the function hands out to others ends with the attempt, however that ends.
             let mine = aborted.child_token();
@@ -119,7 +119,7 @@ where
     A: DeserializeOwned + Send + 'static,
     R: Serialize + Send + 'static,
 {
-    let Attempt { args, id, aborted, progress } = attempt;
+    let Attempt { args, id, aborted, progress, .. } = attempt;
     if aborted.is_cancelled() {
         return Err(ToolError::aborted(Reached::No));
     }

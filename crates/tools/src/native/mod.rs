@@ -140,7 +140,7 @@ impl Native {
 
 impl From<Native> for Toolbox {
     fn from(native: Native) -> Toolbox {
-        Toolbox { spec: native.spec, tools: native.tools }
+        Toolbox::new(native.spec, native.tools)
     }
 }
 

@@ -191,7 +191,7 @@ async fn conclude(
             output.result(kind)
         };
         let value = value.map_err(|error| error.detail(tail.text()))?;
-        return Ok(ToolOutput { value, usage: Some(usage) });
+        return Ok(ToolOutput { usage: Some(usage), ..ToolOutput::new(value) });
     }
     let tail = tail.text();
     let last = tail.lines().next_back().map(str::trim).unwrap_or_default();

@@ -105,7 +105,7 @@ pub(crate) fn attempt(args: Value, progress: Progress) -> (Attempt, Aborted) {
     let attempt = ATTEMPTS.fetch_add(1, Ordering::Relaxed);
     let id = AttemptId { run: "run-1".into(), call: "call[3]".into(), attempt };
     let args = Arc::from(serde_json::value::to_raw_value(&args).unwrap());
-    (Attempt { args, id, aborted: aborted.clone(), progress }, aborted)
+    (Attempt { args, id, aborted: aborted.clone(), progress, peer: None }, aborted)
 }
 
 /// Runs a tool without arguments to its end.
