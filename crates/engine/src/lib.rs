@@ -69,3 +69,8 @@ pub use fanout_tools::{
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/library.md")]
 struct LibraryPage;
+
+/// The example of the first page, likewise.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct FirstPage;
