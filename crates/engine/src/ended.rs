@@ -9,6 +9,7 @@ use crate::event_log::{Happened, Told};
 use crate::hints;
 use crate::report::{AttemptTimes, CallError, CallReport, REPORT_VERSION, Report, WaitReport};
 use crate::run::{RunData, Slot, ms};
+use crate::submitted;
 use crate::tables::Tables;
 use crate::words::{is_failure, outcome};
 use fanout_core::{CallEnd, CallRef, Cause, Outcome, Reason, Time, Wait};
@@ -129,6 +130,34 @@ fn missing_error(run: &RunData, end: &CallEnd) -> Option<CallError> {
     let doubt = end.outcome == Outcome::InDoubt && code != "in_doubt";
     let message = if doubt { format!("{message}; nobody knows whether it took effect") } else { message };
     Some(CallError { code: code.into(), message, detail: None })
+}
+
+/// Gives the answer that is owed to a call that has ended.
+pub(crate) fn answer(run: &mut RunData, tables: &Tables, call: CallRef) {
+    let whole = if run.wholes.is_empty() { None } else { run.wholes.remove(&call) };
+    if let Some(whole) = &whole {
+        run.last_whole = Some((call, whole.clone()));
+    }
+    if call.element.is_some() || run.owed.is_empty() {
+        return;
+    }
+    let (Some(reply), Some(slot)) = (run.owed.remove(&call.call), run.slot(call)) else { return };
+    if reply.is_closed() {
+        return;
+    }
+    let report = call_report(run, tables, call, slot, &mut Totals(Vec::new()));
+    // Fails only when nobody waits for it any more.
+    let _ = reply.send(Ok(submitted::CallEnd {
+        id: report.id,
+        outcome: report.outcome,
+        value: slot.result().cloned(),
+        whole,
+        error: report.error.map(|error| *error),
+        attempts: report.attempts,
+        waits: report.waits,
+        after_doubt: report.after_doubt,
+        reused: report.reused,
+    }));
 }
 
 /// The event of a call that has ended.

@@ -9,6 +9,7 @@ use crate::message::{Message, NewRun};
 use crate::report::{CallError, Report};
 use crate::schedule::{self, Schedule};
 use crate::snapshot::Snapshot;
+use crate::submitted::Submitted;
 use crate::tables::Tables;
 use fanout_core::{AttemptRef, RunId};
 use fanout_plan::{Call, Catalog, Diagnostic, Plan, Severity, ValidPlan};
@@ -253,6 +254,40 @@ impl RunHandle {
         let (reply, answer) = oneshot::channel();
         self.send(Message::Add { run: self.run, calls, reply });
         answer.await.unwrap_or_else(|_| Err(vec![run_ended()]))
+    }
+
+    /// Adds one call behind those there, and gives its answer when it has ended, whatever becomes of earlier ones.
+    /// Calls stand in the order in which this returns; it does not wait. For runs started as `open`.
+    ///
+    /// The answer is an error, and the call is not added, where [`RunHandle::add_calls`] would refuse it. Dropping the
+    /// answer does not cancel the call; [`RunHandle::cancel_call`] does.
+    ///
+    /// # Example
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use fanout::{Call, Engine, Native, Outcome, Plan, RunOptions};
+    /// use serde_json::{Value, json};
+    ///
+    /// let mut text = Native::new("text");
+    /// text.add("same", "Gives what it is given.", |args: Value| async move { Ok(args) }).effects_none();
+    /// let engine = Engine::builder().toolbox(text.into()).build().expect("a good toolbox");
+    /// let empty = engine.validate(Plan::new("session"), Default::default()).expect("a plan without calls");
+    /// let session = engine.start(empty, RunOptions { open: true, ..RunOptions::default() });
+    ///
+    /// let first = session.submit(Call::new("c1", "text.same").args(json!({"x": 1})));
+    /// let second = session.submit(Call::new("c2", "text.sane"));
+    /// assert_eq!(second.await.expect_err("there is no such tool")[0].code, "unknown_tool");
+    /// let end = first.await.expect("it is there");
+    /// assert_eq!(end.outcome, Outcome::Succeeded);
+    /// assert_eq!(end.value.as_ref().map(|value| value.get()), Some(r#"{"x":1}"#));
+    /// session.close();
+    /// # }
+    /// ```
+    pub fn submit(&self, call: Call) -> Submitted {
+        let (reply, submitted) = Submitted::new();
+        self.send(Message::Submit { run: self.run, call: Box::new(call), reply });
+        submitted
     }
 
     /// No more calls will be added: the run ends with its last call.

@@ -29,6 +29,7 @@ mod run;
 mod schedule;
 mod snapshot;
 mod so_far;
+mod submitted;
 mod tables;
 mod translate;
 mod words;
@@ -43,6 +44,7 @@ pub use report::{AttemptTimes, CallError, CallReport, REPORT_VERSION, Report, Wa
 pub use schedule::{Schedule, ScheduledCall, ScheduledKey, ScheduledWait};
 pub use snapshot::{Counts, RunningCall, Snapshot, WaitingCall};
 pub use so_far::{Question, SoFar};
+pub use submitted::{CallEnd, Submitted};
 
 pub use fanout_plan as plan;
 pub use fanout_plan::{

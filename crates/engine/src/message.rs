@@ -7,6 +7,7 @@ use crate::durable::Owned;
 use crate::handle::{DoubtAnswer, SharedGuard};
 use crate::report::CallError;
 use crate::snapshot::Snapshot;
+use crate::submitted::Reply;
 use crate::translate::Translated;
 use fanout_core::{AttemptRef, RunId};
 use fanout_plan::{Call, Diagnostic, ValidPlan};
@@ -22,6 +23,8 @@ pub(crate) enum Message {
     Start(Box<NewRun>),
     /// Append calls to an open run.
     Add { run: RunId, calls: Vec<Call>, reply: oneshot::Sender<Result<(), Vec<Diagnostic>>> },
+    /// Append one call to an open run, and answer when it has ended.
+    Submit { run: RunId, call: Box<Call>, reply: Reply },
     /// No more calls will be added.
     Close { run: RunId },
     /// End a run, or one call of it, early.

@@ -31,10 +31,24 @@ pub(crate) fn identified(tables: &Tables, run: &RunData, call: CallRef, resoluti
     Resolution::Run { claims, same: same.map(|key| Identity(key.number())) }
 }
 
+/// A result that may be handed on.
+#[derive(Clone)]
+pub(crate) struct Value {
+    pub(crate) value: JsonText,
+    /// What its tool answered with besides.
+    pub(crate) whole: Option<JsonText>,
+}
+
+impl Value {
+    fn bytes(&self) -> usize {
+        self.value.get().len() + self.whole.as_ref().map_or(0, |whole| whole.get().len())
+    }
+}
+
 /// The values the core wants kept.
 #[derive(Default)]
 pub(crate) struct Kept {
-    values: HashMap<EntryId, JsonText>,
+    values: HashMap<EntryId, Value>,
     /// The oldest first; those that were forgotten may still be named.
     order: VecDeque<EntryId>,
     bytes: usize,
@@ -42,8 +56,8 @@ pub(crate) struct Kept {
 
 impl Kept {
     /// Keeps a value.
-    pub(crate) fn keep(&mut self, entry: EntryId, value: JsonText) {
-        self.bytes += value.get().len();
+    pub(crate) fn keep(&mut self, entry: EntryId, value: Value) {
+        self.bytes += value.bytes();
         self.values.insert(entry, value);
         self.order.push_back(entry);
         // Names of what is gone go when they are the most.
@@ -66,11 +80,11 @@ impl Kept {
     /// A value is not needed any more; whether it was there.
     pub(crate) fn forget(&mut self, entry: EntryId) -> bool {
         let gone = self.values.remove(&entry);
-        self.bytes -= gone.as_ref().map_or(0, |value| value.get().len());
+        self.bytes -= gone.as_ref().map_or(0, Value::bytes);
         gone.is_some()
     }
 
-    pub(crate) fn get(&self, entry: EntryId) -> Option<&JsonText> {
+    pub(crate) fn get(&self, entry: EntryId) -> Option<&Value> {
         self.values.get(&entry)
     }
 }
@@ -82,8 +96,9 @@ mod tests {
 
     #[test]
     fn the_oldest_go_when_there_is_too_much() {
-        let value = |bytes: usize| -> JsonText {
-            RawValue::from_string(format!("\"{}\"", "x".repeat(bytes - 2))).expect("JSON").into()
+        let value = |bytes: usize| {
+            let text = RawValue::from_string(format!("\"{}\"", "x".repeat(bytes - 2))).expect("JSON");
+            Value { value: text.into(), whole: None }
         };
         let mut kept = Kept::default();
         kept.keep(EntryId(1), value(BYTES_MAX / 2));

@@ -7,6 +7,7 @@ use crate::event::What;
 use crate::event_log::{Happened, Noted};
 use crate::handle::SharedGuard;
 use crate::report::{CallError, WaitReport};
+use crate::submitted::Reply;
 use crate::translate::SettingsCache;
 use crate::words::outcome_name;
 use fanout_core::{CallRef, Claims, LimitId, RunId, Time, Wait};
@@ -46,6 +47,12 @@ pub(crate) struct RunData {
     pub(crate) told_waits: HashMap<CallRef, Vec<WaitReport>>,
     /// Calls that were handed the result of another.
     pub(crate) reused: HashSet<CallRef>,
+    /// Calls to which an answer is owed, by index.
+    pub(crate) owed: HashMap<u32, Reply>,
+    /// What attempts answered with besides their value, until their call has ended.
+    pub(crate) wholes: HashMap<CallRef, JsonText>,
+    /// That of the call that ended last, for those it is handed to.
+    pub(crate) last_whole: Option<(CallRef, JsonText)>,
     /// Why it could not be recorded any more.
     pub(crate) journal_error: Option<String>,
     /// Its deadline has its place in the record.
@@ -228,6 +235,9 @@ impl RunData {
             recovering: None,
             told_waits: HashMap::new(),
             reused: HashSet::new(),
+            owed: HashMap::new(),
+            wholes: HashMap::new(),
+            last_whole: None,
             journal_error: None,
             deadline_noted: false,
             attended: true,
@@ -402,8 +412,26 @@ impl RunData {
         }
     }
 
+    /// An attempt answered with this besides its value. Kept only for who may be handed it.
+    pub(crate) fn note_whole(&mut self, call: CallRef, whole: Option<JsonText>) {
+        match whole {
+            Some(whole) if self.owed.contains_key(&call.call) || self.call(call).settings.cache.is_some() => {
+                self.wholes.insert(call, whole);
+            }
+            _ if self.wholes.is_empty() => {}
+            _ => _ = self.wholes.remove(&call),
+        }
+    }
+
+    /// What the last attempt of a call answered with besides its value, while that may be handed on.
+    pub(crate) fn whole(&self, call: CallRef) -> Option<JsonText> {
+        let last = self.last_whole.as_ref().filter(|(of, _)| *of == call).map(|(_, whole)| whole);
+        self.wholes.get(&call).or(last).cloned()
+    }
+
     /// Hands the noted events to the readers.
     pub(crate) fn flush(&mut self) {
+        self.last_whole = None;
         if let (Some(events), Some(shared)) = (&mut self.events, &self.shared) {
             shared.0.log.append(events);
         }

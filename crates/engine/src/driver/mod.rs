@@ -10,8 +10,9 @@ use crate::event_log::Happened;
 use crate::handle::{DoubtAnswer, EngineInner, SharedGuard, not_asked, run_ended};
 use crate::message::{Message, NewRun};
 use crate::report::CallError;
-use crate::reuse::Kept;
+use crate::reuse::{Kept, Value};
 use crate::run::RunData;
+use crate::submitted::Reply;
 use crate::tables::Tables;
 use crate::words::{abort_message, abort_reason, reached};
 use crate::{defaults, resolve, snapshot, translate};
@@ -250,6 +251,7 @@ impl Driver {
                 // Nobody minds when the one who asked does not wait for the answer.
                 let _ = reply.send(self.add_calls(run, calls));
             }
+            Message::Submit { run, call, reply } => self.submit(run, *call, reply),
             Message::Close { run } => self.close(run),
             Message::Cancel { run, call, force } => self.cancel(run, call.as_deref(), force),
             Message::Pause { run } => self.pause(run, true),
@@ -348,6 +350,20 @@ impl Driver {
         }
         self.handle(Event::CallsAdded { run: id, calls: added.calls });
         Ok(())
+    }
+
+    fn submit(&mut self, id: RunId, call: Call, reply: Reply) {
+        let index = self.runs.get(&id).map_or(0, |run| run.slots.len());
+        // Known before the call is, since the core may end it at once.
+        if let (Ok(index), Some(run)) = (u32::try_from(index), self.runs.get_mut(&id)) {
+            run.owed.insert(index, reply);
+            if let Err(problems) = self.add_calls(id, vec![call])
+                && let Some(reply) = self.runs.get_mut(&id).and_then(|run| run.owed.remove(&index))
+            {
+                // Nobody minds when the one who asked does not wait for the answer.
+                let _ = reply.send(Err(problems));
+            }
+        }
     }
 
     fn close(&mut self, id: RunId) {
@@ -490,8 +506,9 @@ impl Driver {
             Action::Ended(end) => self.ended(end),
             Action::Reuse { call, from } => self.reuse(call, from),
             Action::Keep { call, entry } => {
-                let Some(value) = self.runs.get(&call.run).and_then(|run| run.text(call)) else { return };
-                self.kept.keep(entry, value);
+                let Some(run) = self.runs.get(&call.run) else { return };
+                let Some(value) = run.text(call) else { return };
+                self.kept.keep(entry, Value { value, whole: run.whole(call) });
             }
             Action::Forget { entry } => _ = self.kept.forget(entry),
             Action::Illegal { call, why } => {
@@ -508,15 +525,19 @@ impl Driver {
     fn reuse(&mut self, call: CallRef, from: Source) {
         let value = match from {
             Source::Entry(entry) => self.kept.get(entry).cloned(),
-            Source::Call(other) => self.runs.get(&other.run).and_then(|run| run.text(other)),
+            Source::Call(other) => self
+                .runs
+                .get(&other.run)
+                .and_then(|run| Some(Value { value: run.text(other)?, whole: run.whole(other) })),
         };
-        let Some(value) = value else {
+        let Some(Value { value, whole }) = value else {
             debug_assert!(false, "what is handed on is there");
             return;
         };
         self.note(call.run, |_| Some(Fact::Reused { call: call.into(), value: value.clone().into() }));
         let Some(run) = self.runs.get_mut(&call.run) else { return };
         run.reused.insert(call);
+        run.note_whole(call, whole);
         if let Some(slot) = run.slot_mut(call) {
             slot.set_text(Some(value));
         }
@@ -587,9 +608,10 @@ impl Driver {
         }
     }
 
-    fn finish(&mut self, attempt: AttemptRef, result: ToolResult, started: Instant) {
+    fn finish(&mut self, attempt: AttemptRef, mut result: ToolResult, started: Instant) {
         let ran = self.now.since(self.time_of(started)).as_nanos();
         let Some(run) = self.runs.get_mut(&attempt.call.run) else { return };
+        run.note_whole(attempt.call, result.as_mut().ok().and_then(|output| output.whole.take()));
         let Some(slot) = run.slot_mut(attempt.call) else { return };
         slot.ran_ns = slot.ran_ns.saturating_add(u64::try_from(ran).unwrap_or(u64::MAX));
         let end = match result {
@@ -669,6 +691,7 @@ impl Driver {
         run.questions.remove(&call);
         ended::record(run, &end);
         run.note(self.now, |run| ended::event(run, call));
+        ended::answer(run, &self.tables, call);
     }
 
     fn run_ended(&mut self, id: RunId, deadline_passed: bool) {

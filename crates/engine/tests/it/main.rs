@@ -9,6 +9,7 @@ mod reuse;
 mod runs;
 mod serial;
 mod stubs;
+mod submit;
 mod values;
 
 use expect_test::Expect;
