@@ -92,7 +92,10 @@ impl RecordedRun {
                 first.get_or_insert(started);
             }
         })?;
-        let started = first.ok_or_else(|| damaged(id, "it has no beginning"))?;
+        let started = first.ok_or_else(|| match info.records {
+            0 => error("run_unknown", format!("nothing of the run {id} is recorded: it begins now, or never did")),
+            _ => damaged(id, "it has no beginning"),
+        })?;
         let parsed = |value: &Value| -> Result<Json, StoreError> {
             let text = reader.text(value)?;
             serde_json::from_str(text.get()).map_err(|error| damaged(id, &error.to_string()))

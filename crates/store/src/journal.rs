@@ -63,19 +63,42 @@ pub enum Committed {
 /// Is told of every commit. It runs on the writer's thread: it sends a message and returns.
 pub type Notify = Box<dyn Fn(Committed) + Send>;
 
-/// A run that this process may write to; the lock goes with it.
-#[derive(Debug)]
+/// A run that this process may write to, and nobody else. Others may go on with it when it is dropped and all that
+/// was appended for it is on disk, or cannot get there any more.
 pub struct OwnedRun {
     /// What is known of it.
     pub info: RunInfo,
-    #[expect(dead_code, reason = "held, not looked at")]
-    lock: Locked,
+    lock: Option<Locked>,
+    queue: Arc<Queue<Request>>,
 }
 
 impl OwnedRun {
     /// Its number, for [`Batch`].
     pub fn number(&self) -> RunNumber {
         self.info.run
+    }
+
+    /// Lets others have it at once. All that was appended for it is on disk: else what is written later would stand
+    /// among the records of whoever goes on with it.
+    pub fn release(mut self) {
+        self.lock = None;
+    }
+}
+
+impl std::fmt::Debug for OwnedRun {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_tuple("OwnedRun").field(&self.info).finish()
+    }
+}
+
+impl Drop for OwnedRun {
+    fn drop(&mut self) {
+        let Some(lock) = self.lock.take() else { return };
+        if self.queue.is_idle() {
+            return;
+        }
+        // Refused when the writer writes nothing more: then the lock goes here.
+        let _ = self.queue.push(Request::Release(self.info.run, lock), 0);
     }
 }
 
@@ -146,12 +169,13 @@ impl Journal {
         match self.locked(&new.id) {
             Err(error) => reply(Err(error)),
             Ok(lock) => {
-                let reply =
-                    move |answer: Result<(RunInfo, bool)>| {
-                        reply(answer.map(|(info, is_new)| {
-                            if is_new { Begun::New(OwnedRun { info, lock }) } else { Begun::There(info) }
-                        }));
-                    };
+                let queue = self.queue.clone();
+                let reply = move |answer: Result<(RunInfo, bool)>| {
+                    reply(answer.map(|(info, is_new)| match is_new {
+                        true => Begun::New(OwnedRun { info, lock: Some(lock), queue }),
+                        false => Begun::There(info),
+                    }));
+                };
                 self.request(Request::Begin(Box::new(new), Some(Box::new(reply))));
             }
         }
@@ -167,7 +191,7 @@ impl Journal {
         let reply: Reply<RunInfo> = Box::new(move |info| _ = send.send(info));
         self.request(Request::Take(id.into(), Some(reply)));
         let info = receive.recv().unwrap_or_else(|_| Err(gone()))?;
-        Ok(OwnedRun { info, lock })
+        Ok(OwnedRun { info, lock: Some(lock), queue: self.queue.clone() })
     }
 
     fn locked(&self, id: &str) -> Result<Locked> {
@@ -230,6 +254,8 @@ impl Drop for Journal {
             // A writer that panicked has told so; nobody is left to tell.
             let _ = writer.join();
         }
+        // What is let go now goes at once.
+        drop(self.queue.stop(gone()));
     }
 }
 

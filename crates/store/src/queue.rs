@@ -50,13 +50,13 @@ impl<R> Queue<R> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a request behind those there and gives its ticket.
+    /// Puts a request behind those there and gives its ticket; one with bytes waits while too many wait already.
     ///
     /// # Errors
     /// What stopped the writer, and the request.
     pub(crate) fn push(&self, request: R, bytes: usize) -> std::result::Result<Ticket, (StoreError, R)> {
         let mut waiting = self.lock();
-        while waiting.bytes >= BACKLOG_BYTES_MAX && waiting.stopped.is_none() {
+        while bytes > 0 && waiting.bytes >= BACKLOG_BYTES_MAX && waiting.stopped.is_none() {
             waiting = self.taken.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
         if let Some(error) = &waiting.stopped {
@@ -131,6 +131,12 @@ impl<R> Queue<R> {
     /// Bytes that wait.
     pub(crate) fn backlog(&self) -> usize {
         self.lock().bytes
+    }
+
+    /// Whether all pushed so far is durable.
+    pub(crate) fn is_idle(&self) -> bool {
+        let waiting = self.lock();
+        waiting.durable >= waiting.appended
     }
 
     /// How often something became durable.

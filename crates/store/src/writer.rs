@@ -21,6 +21,8 @@ pub(crate) enum Request {
     Begin(Box<NewRun>, Option<Reply<(RunInfo, bool)>>),
     /// Go on with a run.
     Take(String, Option<Reply<RunInfo>>),
+    /// Nothing more will come for a run here: its lock, for when all before is on disk.
+    Release(RunNumber, Locked),
 }
 
 pub(crate) type Reply<T> = Box<dyn FnOnce(Result<T>) + Send>;
@@ -29,7 +31,7 @@ impl Request {
     /// Answers that it will not be done.
     pub(crate) fn fail(self, error: &StoreError) {
         match self {
-            Request::Append(_) | Request::Begin(_, None) | Request::Take(_, None) => {}
+            Request::Append(_) | Request::Begin(_, None) | Request::Take(_, None) | Request::Release(..) => {}
             Request::Begin(_, Some(reply)) => reply(Err(error.clone())),
             Request::Take(_, Some(reply)) => reply(Err(error.clone())),
         }
@@ -69,7 +71,10 @@ impl Writer {
     pub(crate) fn run(mut self) {
         while let Some((mut requests, last)) = self.queue.take() {
             match self.turn(&mut requests) {
-                Ok(answers) => self.committed(last, answers),
+                Ok(answers) => {
+                    self.committed(last, answers);
+                    self.let_go(requests);
+                }
                 Err(error) => {
                     // Not even a rollback is needed: closing the connection forgets the transaction.
                     let left = self.queue.stop(error.clone());
@@ -89,6 +94,16 @@ impl Writer {
                 Some(open) if open.info.state.is_ended() => _ = self.runs.remove(&run),
                 Some(open) => open.changed = false,
                 None => {}
+            }
+        }
+    }
+
+    /// All that came for these runs is on disk: others may have them.
+    fn let_go(&mut self, requests: Vec<Request>) {
+        for request in requests {
+            if let Request::Release(run, lock) = request {
+                self.runs.remove(&run);
+                drop(lock);
             }
         }
     }
@@ -115,6 +130,7 @@ impl Writer {
                         answers.push(Box::new(move || reply(taken)));
                     }
                 }
+                Request::Release(..) => {}
             }
         }
         self.write_runs()?;

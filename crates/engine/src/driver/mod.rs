@@ -415,6 +415,7 @@ impl Driver {
                 fanout_core::DoubtAnswer::Succeeded
             }
         };
+        run.questions.remove(&call);
         self.handle(Event::DoubtSettled { attempt: AttemptRef { call, attempt }, answer });
     }
 

@@ -16,7 +16,7 @@ use fanout_plan::{Call, Plan};
 use fanout_store::{Ended, ErrorText, Fact, Finished, JsonText, Record, Resolved, StoreError};
 use fanout_tools::Usage;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Driver {
     /// Goes on with a recorded run.
@@ -63,11 +63,13 @@ impl Driver {
             calls: run.plan.calls.len(),
         });
         run.emit(self.now, |run| What::RunRecovered { ended: run.ended_calls(), lost });
+        // Whatever is asked from here on tells of itself.
+        let asked = run.questions.clone();
         self.touch(id);
         self.note(id, |_| Some(Fact::RunTaken { tools }));
         self.lose(id, &recovering, &in_doubt);
         self.handle(Event::Recovered { run: id });
-        self.ask_again(id, recovering.unresolved, &in_doubt);
+        self.ask_again(id, asked, recovering.unresolved, &in_doubt);
         let _ = reply.send(Ok(()));
     }
 
@@ -171,15 +173,24 @@ impl Driver {
         }
     }
 
-    /// What was asked and not answered is asked again, of the core's side and of people.
-    fn ask_again(&mut self, id: RunId, unresolved: BTreeMap<CallRef, bool>, in_doubt: &BTreeMap<String, DoubtAnswer>) {
+    /// What the core asked and nobody answered is answered now; what people were `asked` in an earlier life and have
+    /// not answered is asked again.
+    fn ask_again(
+        &mut self,
+        id: RunId,
+        asked: BTreeSet<CallRef>,
+        unresolved: BTreeMap<CallRef, bool>,
+        in_doubt: &BTreeMap<String, DoubtAnswer>,
+    ) {
         self.settle_turn();
         for (call, again) in unresolved {
             self.perform(fanout_core::Action::Resolve { call, again });
         }
-        let Some(run) = self.runs.get_mut(&id) else { return };
-        for call in run.questions.clone() {
+        for call in asked {
             let Some(run) = self.runs.get_mut(&id) else { return };
+            if !run.questions.contains(&call) {
+                continue;
+            }
             let name = run.call_id(call);
             if let Some(attempt) = run.slot(call).and_then(|slot| slot.more.as_ref()?.doubt) {
                 match in_doubt.get(&*name) {

@@ -336,8 +336,9 @@ impl Driver {
         if let Some(memory) = &mut self.memory {
             memory.ending -= 1;
         }
-        // Its lock first: whoever hears of the end may want to remove it.
-        drop(ended.owned);
+        // Its lock first: whoever hears of the end may want to remove it. All of it is on disk, or nothing more gets
+        // there.
+        ended.owned.release();
         ended.shared.0.end_with(ended.report);
     }
 }

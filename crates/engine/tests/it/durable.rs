@@ -3,6 +3,7 @@
 
 use crate::timeline;
 use expect_test::expect;
+use fanout::state::{Reader, RunState};
 use fanout::{
     Approve, Durable, Engine, Native, Plan, RecordedRun, Report, Resume, RunHandle, RunOptions, Started, ValidPlan,
     What,
@@ -16,10 +17,10 @@ use tokio::sync::Notify;
 
 /// What tools of one test did, over all its engines.
 #[derive(Clone, Default)]
-struct World {
+pub(crate) struct World {
     ledger: Arc<Mutex<Vec<String>>>,
     /// Calls of `hang` that hang, before one does not.
-    hangs: Arc<AtomicU32>,
+    pub(crate) hangs: Arc<AtomicU32>,
     /// Something was written, so that what was recorded before is on disk.
     wrote: Arc<Notify>,
 }
@@ -30,7 +31,7 @@ struct Args {
 }
 
 impl World {
-    fn engine(&self, state: &Path) -> Engine {
+    pub(crate) fn engine(&self, state: &Path) -> Engine {
         let mut tools = Native::new("");
         let ledger = self.ledger.clone();
         let wrote = self.wrote.clone();
@@ -84,7 +85,7 @@ impl World {
         }
     }
 
-    fn did(&self) -> String {
+    pub(crate) fn did(&self) -> String {
         std::mem::take(&mut *self.ledger.lock().expect("no panic")).join(" ")
     }
 }
@@ -105,7 +106,7 @@ async fn begin(engine: &Engine, plan: &str, key: Option<&str>) -> Started {
     started.unwrap_or_else(|error| panic!("{error:?}"))
 }
 
-async fn begun(engine: &Engine, plan: &str) -> RunHandle {
+pub(crate) async fn begun(engine: &Engine, plan: &str) -> RunHandle {
     match begin(engine, plan, None).await {
         Started::New(run) => run,
         Started::There(info) => panic!("{info:?}"),
@@ -139,7 +140,7 @@ async fn resumed(world: &World, state: &Path, id: &str, resume: Resume) -> Arc<R
 }
 
 /// Goes on with a run as soon as the threads of its first engine let go of it.
-async fn continued(engine: &Engine, recorded: &RecordedRun, resume: Resume) -> RunHandle {
+pub(crate) async fn continued(engine: &Engine, recorded: &RecordedRun, resume: Resume) -> RunHandle {
     loop {
         let plan = Plan::from_value(recorded.plan.clone()).unwrap_or_else(|wrong| panic!("{wrong:#?}"));
         match engine.resume(recorded, valid(engine, plan), resume.clone()).await {
@@ -151,7 +152,7 @@ async fn continued(engine: &Engine, recorded: &RecordedRun, resume: Resume) -> R
 }
 
 /// The timeline without its times, which differ.
-fn shape(report: &Report) -> String {
+pub(crate) fn shape(report: &Report) -> String {
     let mut lines = Vec::new();
     for line in timeline(report).lines() {
         let line = line.split(" [").next().unwrap_or(line);
@@ -225,8 +226,14 @@ fn a_question_survives_the_process_that_asked_it() {
         let engine = world.engine(dir.path());
         let run = begun(&engine, plan).await;
         let mut events = run.events();
-        while !matches!(events.next().await.expect("it goes on").what, What::ApprovalAsked { .. }) {}
-        world.until("u").await;
+        let (mut asked, mut ended) = (false, false);
+        while !asked || !ended {
+            match events.next().await.expect("it goes on").what {
+                What::ApprovalAsked { .. } => asked = true,
+                What::CallEnded { .. } => ended = true,
+                _ => {}
+            }
+        }
         (engine, run.id().to_owned())
     });
     die(engine, first);
@@ -234,6 +241,7 @@ fn a_question_survives_the_process_that_asked_it() {
     let report = second.block_on(async {
         let engine = world.engine(dir.path());
         let recorded = RecordedRun::read(dir.path(), &id).expect("it can be read");
+        assert_eq!(recorded.info.state, RunState::Waiting);
         let run = continued(&engine, &recorded, Resume::default()).await;
         let mut events = run.events();
         loop {
@@ -254,13 +262,50 @@ fn a_question_survives_the_process_that_asked_it() {
 }
 
 #[tokio::test]
+async fn a_doubt_that_was_settled_leaves_nothing_to_wait_for() {
+    let (world, dir) = (World::default(), tempfile::tempdir().expect("a folder"));
+    world.hangs.store(2, Ordering::SeqCst);
+    let engine = world.engine(dir.path());
+    let plan = "{name: lost, calls: [{id: h, tool: hang, args: {what: h}, in_doubt: ask, timeout: 20ms}]}";
+    let run = begun(&engine, plan).await;
+    let mut events = run.events();
+    let state = || Reader::open(dir.path()).expect("it is there").run(run.id()).expect("it began").state;
+    let mut states = Vec::new();
+    while let Some(event) = events.next().await {
+        match event.what {
+            What::CallDoubted { .. } => {
+                until(&state, RunState::Waiting).await;
+                run.settle("h", fanout::DoubtAnswer::Rerun);
+            }
+            What::CallStarted { .. } => {
+                until(&state, RunState::Running).await;
+                states.push(state());
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(states, [RunState::Running; 3]);
+    assert_eq!(shape(&*run.report().await), "h succeeded x3 \"h\"");
+}
+
+/// Waits until the record says so.
+async fn until(state: &impl Fn() -> RunState, wanted: RunState) {
+    let wait = async {
+        while state() != wanted {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), wait).await.unwrap_or_else(|_| panic!("it stays {:?}", state()));
+}
+
+#[tokio::test]
 async fn a_key_starts_a_run_once() {
     let (world, dir) = (World::default(), tempfile::tempdir().expect("a folder"));
     let engine = world.engine(dir.path());
     let Started::New(run) = begin(&engine, PLAN, Some("nightly")).await else { panic!("it is new") };
     run.report().await;
     let Started::There(info) = begin(&engine, PLAN, Some("nightly")).await else { panic!("it is there") };
-    assert_eq!((info.id.as_str(), info.state), (run.id(), fanout::state::RunState::Succeeded));
+    assert_eq!((info.id.as_str(), info.state), (run.id(), RunState::Succeeded));
     let plan = read("{name: other, calls: []}");
     let durable = Durable::new(&plan, &Map::new()).key("nightly");
     let other = engine.start_durable(valid(&engine, plan), RunOptions::default(), durable).await;

@@ -2,6 +2,7 @@
 //! It does not know how the engine does it.
 mod approvals;
 mod durable;
+mod durable_prefix;
 mod events;
 mod failures;
 mod files;

@@ -7,6 +7,7 @@ use fanout_store::{
     Batch, Begun, Committed, Counts, Fact, Finished, Journal, NewRun, Reader, RunState, Summary, Ticket, Value,
 };
 use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 #[test]
 fn every_kind_of_fact_comes_back_as_it_was() {
@@ -90,6 +91,34 @@ fn one_process_at_a_time_has_a_run() {
     two.flush().unwrap();
     assert_eq!(two.take("nothing").unwrap_err().code, "run_unknown");
     assert_eq!(two.take("../a").unwrap_err().code, "run_unknown");
+}
+
+#[test]
+fn a_run_is_let_go_when_all_of_it_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) = (quiet(dir.path()), quiet(dir.path()));
+    let run = begin(&one, "a");
+    let busy = rusqlite::Connection::open(dir.path().join("journal.db")).unwrap();
+    busy.execute_batch("BEGIN IMMEDIATE").unwrap();
+    one.append(batch(&run, [numbered(1), numbered(2)])).unwrap();
+    drop(run);
+    assert!(Reader::open(dir.path()).unwrap().is_held("a"), "its records wait to be written");
+    busy.execute_batch("COMMIT").unwrap();
+    one.flush().unwrap();
+    let until = Instant::now() + Duration::from_secs(10);
+    let run = loop {
+        match two.take("a") {
+            Err(error) if error.code == "run_locked" && Instant::now() < until => std::thread::yield_now(),
+            taken => break taken.unwrap(),
+        }
+    };
+    assert_eq!(run.info.records, 2);
+    two.append(batch(&run, [numbered(3)])).unwrap();
+    two.flush().unwrap();
+    // Who knows that all is on disk need not wait for others whose records are not.
+    run.release();
+    let taken = one.take("a").unwrap();
+    assert_eq!((taken.info.records, facts(&Reader::open(dir.path()).unwrap(), "a").1), (3, None));
 }
 
 #[test]
