@@ -5,8 +5,8 @@ use crate::timeline;
 use expect_test::expect;
 use fanout::state::{Reader, RunState};
 use fanout::{
-    Approve, Durable, Engine, Native, Plan, RecordedRun, Report, Resume, RunHandle, RunOptions, Started, ValidPlan,
-    What,
+    Approve, Durable, Engine, Native, Plan, Reached, RecordedRun, Report, Resume, RunHandle, RunOptions, Started,
+    ToolError, ValidPlan, What,
 };
 use serde_json::Map;
 use std::path::Path;
@@ -46,6 +46,15 @@ impl World {
                 async move { Ok(args.what + "!") }
             })
             .writes("db:x");
+        let (hangs, noted) = (self.hangs.clone(), note.clone());
+        tools
+            .add("lose", "Loses its connection instead of hanging.", move |args: Args| {
+                noted(&args.what);
+                let lost = hangs.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+                let error = ToolError::transient("the connection was lost").reached(Reached::Unknown);
+                async move { if lost { Err(error) } else { Ok(args.what) } }
+            })
+            .writes("db:z");
         let noted = note.clone();
         tools
             .add("read", "Reads.", move |args: Args| {
@@ -261,31 +270,30 @@ fn a_question_survives_the_process_that_asked_it() {
     assert_eq!(world.did(), "u edited v", "in serial order");
 }
 
-#[tokio::test]
-async fn a_doubt_that_was_settled_leaves_nothing_to_wait_for() {
+#[test]
+fn a_doubt_that_was_settled_leaves_nothing_to_wait_for() {
     let (world, dir) = (World::default(), tempfile::tempdir().expect("a folder"));
     world.hangs.store(2, Ordering::SeqCst);
-    let engine = world.engine(dir.path());
-    let plan = "{name: lost, calls: [{id: h, tool: hang, args: {what: h}, in_doubt: ask, timeout: 20ms}]}";
-    let run = begun(&engine, plan).await;
-    let mut events = run.events();
-    let state = || Reader::open(dir.path()).expect("it is there").run(run.id()).expect("it began").state;
-    let mut states = Vec::new();
-    while let Some(event) = events.next().await {
-        match event.what {
-            What::CallDoubted { .. } => {
-                until(&state, RunState::Waiting).await;
-                run.settle("h", fanout::DoubtAnswer::Rerun);
-            }
-            What::CallStarted { .. } => {
-                until(&state, RunState::Running).await;
-                states.push(state());
-            }
-            _ => {}
-        }
-    }
-    assert_eq!(states, [RunState::Running; 3]);
-    assert_eq!(shape(&*run.report().await), "h succeeded x3 \"h\"");
+    let plan = "{name: lost, calls: [{id: h, tool: hang, args: {what: h}, in_doubt: ask}]}";
+    let id = first_life(&world, dir.path(), plan, "h");
+    world.did();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let state = || Reader::open(dir.path()).expect("it is there").run(&id).expect("it began").state;
+    let report = runtime.block_on(async {
+        let engine = world.engine(dir.path());
+        let recorded = RecordedRun::read(dir.path(), &id).expect("it can be read");
+        let run = continued(&engine, &recorded, Resume::default()).await;
+        let mut events = run.events();
+        while !matches!(events.next().await.expect("it goes on").what, What::CallDoubted { .. }) {}
+        until(&state, RunState::Waiting).await;
+        run.settle("h", fanout::DoubtAnswer::Rerun);
+        world.until("h").await;
+        // Its start is on disk, and with it that nobody is asked any more.
+        assert_eq!(state(), RunState::Running);
+        run.cancel(fanout::Cancel::Kill);
+        run.report().await
+    });
+    assert_eq!(report.calls[0].attempts, 2);
 }
 
 /// Waits until the record says so.

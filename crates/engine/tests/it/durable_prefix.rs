@@ -17,7 +17,7 @@ calls:
   - {id: b, tool: read, args: {what: b}}
   - {id: w, tool: write, args: {what: "w${a}"}, approval: always, in_doubt: ask}
   - {id: all, tool: write, foreach: "${b}", args: {what: "${item}"}, approval: always, in_doubt: ask}
-  - {id: h, tool: hang, args: {what: "h${b[0]}"}, timeout: 20ms, in_doubt: ask}
+  - {id: h, tool: lose, args: {what: "h${b[0]}"}, in_doubt: ask}
   - {id: no, tool: write, args: {what: no}, when: "h == 'x'"}
   - {id: c, tool: write, args: {what: "c${w}${h}"}, after: [no, all], in_doubt: ask}
 output: "${c}"
