@@ -38,7 +38,7 @@ fn a_run_left_by_term_waits_and_is_answered_from_elsewhere() {
     let plan = folder.read("plan.yaml");
     folder.write("plan.yaml", plan.replace("n: one", "n: other"));
     let changed = folder.fanout(["resume", "last", "--state", "state"]).with_code(6);
-    assert!(changed.stderr.contains("`args` of the call `first`"), "{}", changed.stderr);
+    assert!(changed.stderr.contains("`args.n` of the call `first`"), "{}", changed.stderr);
     let ended = folder.fanout(["resume", "last", "--changed", "--state", "state"]).with_code(0);
     assert_eq!(ended.stdout, "\"three\"\n", "{}", ended.stderr);
     folder.write("plan.yaml", plan);
@@ -49,4 +49,48 @@ fn a_run_left_by_term_waits_and_is_answered_from_elsewhere() {
     assert_eq!(report["outcome"], "succeeded");
     assert!(folder.fanout(["runs", "prune", "--keep", "0", "--state", "state"]).with_code(0).stdout.len() > 30);
     assert!(runs(&folder).is_null());
+}
+
+/// Starts a run and kills it while its one call runs.
+fn interrupted(folder: &Folder) {
+    let mut child = folder.start(["run", "plan.yaml", "--durable", "--tools", "tools.toml", "--state", "state"]);
+    until("it runs", || !folder.read("ledger").is_empty());
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn what_differs_is_named_field_by_field() {
+    let plan = "{name: wait, calls: [{id: w, tool: wait, args: {s: 60}}]}";
+    let tool = |more: &str, argv: &str| {
+        format!(
+            "[tools.wait]\nargv = ['sh', '-c', {argv}, 'sh', '${{args.s}}']\nargs = {{s = {{type = 'integer'}}}}\n\
+             effects = {{writes = ['db:x']}}\n{more}"
+        )
+    };
+    let (slow, fast) = ("'echo $FANOUT_CALL >> ledger; sleep $1'", "'echo $FANOUT_CALL >> ledger'");
+    let folder = Folder::with_plan(plan);
+    folder.write("tools.toml", tool("", slow));
+    interrupted(&folder);
+    folder.write("tools.toml", tool("description = 'Waits.'\ntimeout = '9s'\n", fast));
+    folder.write("plan.yaml", plan.replace("s: 60}}", "s: 1}}, {id: x, tool: wait, args: {s: 1}}"));
+    let refused = folder.fanout(["resume", "last", "--json", "--state", "state"]).with_code(6);
+    assert!(refused.stderr.contains("these tools have changed: `wait` (`timeout`, `version`)"), "{}", refused.stderr);
+    let json = refused.json();
+    assert_eq!(json["tools"], serde_json::json!([{"tool": "wait", "fields": ["timeout", "version"]}]));
+    let plan_changes = serde_json::json!([
+        {"change": "call", "call": "w", "fields": ["args.s"]}, {"change": "call_added", "call": "x"}
+    ]);
+    assert_eq!((&json["plan"], &json["code"]), (&plan_changes, &"run_changed".into()));
+    // What one resume went on with is what the next one compares with.
+    folder.write("plan.yaml", plan);
+    folder.write("tools.toml", tool("timeout = '9s'\n", slow));
+    folder.write("ledger", "");
+    let rerun = ["resume", "last", "--changed", "--in-doubt", "w=rerun", "--state", "state"];
+    let mut child = folder.start(rerun);
+    until("it runs", || !folder.read("ledger").is_empty());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let ended = folder.fanout(["resume", "last", "--in-doubt", "w=succeeded:1", "--state", "state"]).with_code(0);
+    assert_eq!(ended.stdout, "{\"w\":1}\n");
 }

@@ -238,6 +238,9 @@ pub(crate) struct ResumeArgs {
     /// Go on with the recorded plan although the plan file or tools have changed since.
     #[arg(long)]
     pub(crate) changed: bool,
+    /// Where that is missing, print what has changed as JSON on standard output.
+    #[arg(long, conflicts_with = "changed")]
+    pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) outputs: Outputs,
 }

@@ -2,11 +2,10 @@
 //! It does not know how a run goes on, nor how it is shown.
 
 use crate::args::{Limits, RunName, StateDir};
-use crate::load::{Changes, Given, Refused, STDIN, read};
+use crate::load::{Changes, Given, Refused};
+use fanout::RecordedRun;
 use fanout::state::{Reader, RunInfo};
-use fanout::{Plan, RecordedRun};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -109,78 +108,4 @@ pub(crate) fn recorded(run: &RecordedRun) -> Result<(Given, PathBuf), Refused> {
         given.limits.limits.push((text(&limit[0])?, limit[1].as_u64().ok_or_else(none)?));
     }
     Ok((given, text(&context["cwd"])?.into()))
-}
-
-/// How the plan file differs from what was recorded, a line per difference; nothing where it says the same, or is gone.
-pub(crate) fn difference(given: &Given) -> Vec<String> {
-    if given.name == STDIN {
-        return Vec::new();
-    }
-    let Ok((_, now)) = read(Path::new(&given.name)) else { return Vec::new() };
-    if now == given.text {
-        return Vec::new();
-    }
-    let (Ok(then), Ok(now)) = (given.plan(&given.text), given.plan(&now)) else {
-        return vec![format!("`{}` cannot be read any more as a plan", given.name)];
-    };
-    differences(&plain(&then), &plain(&now))
-}
-
-fn plain(plan: &Plan) -> Value {
-    plan.to_value()
-}
-
-fn differences(then: &Value, now: &Value) -> Vec<String> {
-    let mut said = Vec::new();
-    for field in changed_fields(then, now).into_iter().filter(|field| field != "calls") {
-        said.push(format!("the plan's `{field}`"));
-    }
-    let by_id = |plan: &Value| -> BTreeMap<String, Value> {
-        let calls = plan["calls"].as_array().into_iter().flatten();
-        calls.map(|call| (call["id"].as_str().unwrap_or_default().to_owned(), call.clone())).collect()
-    };
-    let (before, after) = (by_id(then), by_id(now));
-    for (id, call) in &before {
-        match after.get(id) {
-            None => said.push(format!("the call `{id}` is gone")),
-            Some(other) if other != call => {
-                let fields: Vec<String> =
-                    changed_fields(call, other).into_iter().map(|field| format!("`{field}`")).collect();
-                said.push(format!("{} of the call `{id}`", fields.join(", ")));
-            }
-            Some(_) => {}
-        }
-    }
-    said.extend(after.keys().filter(|id| !before.contains_key(*id)).map(|id| format!("the call `{id}` is new")));
-    if said.is_empty() && then != now {
-        said.push("the order of its calls".to_owned());
-    }
-    said
-}
-
-/// The fields in which two objects differ.
-fn changed_fields(then: &Value, now: &Value) -> Vec<String> {
-    let names = [then, now].into_iter().filter_map(Value::as_object).flat_map(|object| object.keys());
-    let names: std::collections::BTreeSet<&String> = names.collect();
-    names.into_iter().filter(|name| then[name.as_str()] != now[name.as_str()]).cloned().collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn differences_are_named_by_call_and_field() {
-        let then =
-            json!({"name": "p", "calls": [{"id": "a", "tool": "t", "args": {"x": 1}}, {"id": "b", "tool": "t"}]});
-        let now = json!({"name": "q", "calls": [{"id": "a", "tool": "u", "args": {"x": 2}}, {"id": "c", "tool": "t"}]});
-        assert_eq!(
-            differences(&then, &now),
-            ["the plan's `name`", "`args`, `tool` of the call `a`", "the call `b` is gone", "the call `c` is new"]
-        );
-        assert!(differences(&then, &then).is_empty());
-        let turned =
-            json!({"name": "p", "calls": [{"id": "b", "tool": "t"}, {"id": "a", "tool": "t", "args": {"x": 1}}]});
-        assert_eq!(differences(&then, &turned), ["the order of its calls"]);
-    }
 }

@@ -5,6 +5,7 @@ mod account;
 mod answer;
 mod args;
 mod ask;
+mod changed;
 mod diagnostics;
 mod durable;
 mod elsewhere;

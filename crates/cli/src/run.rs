@@ -4,6 +4,7 @@
 use crate::account::account;
 use crate::args::{CallArgs, Outputs, ResumeArgs, RunArgs, When};
 use crate::ask::Asker;
+use crate::changed::{self, Changed};
 use crate::follow::{Followed, Following, Progress, Signals, follow};
 use crate::load::{self, Changes, Given, Loaded, Refused};
 use crate::targets::Targets;
@@ -84,17 +85,19 @@ pub(crate) async fn resume(args: &ResumeArgs, color: When) -> Result<ExitCode, R
         text::say(&paint.dim(&format!("run {} has ended; this is what it gave\n", info.id)));
         return shown.tell(&state, &info.id);
     }
-    let differences = durable::difference(&given);
-    if !differences.is_empty() && !args.changed {
-        return Err(Refused::There(format!(
-            "`{}` is not the plan that the run {} began with; different: {}; `--changed` goes on with the recorded plan \
-             [run_changed]",
-            given.name,
-            info.id,
-            differences.join(", ")
-        )));
+    let (file, of_plan) = (given.name.clone(), changed::of_plan(&given));
+    let loaded = given.load(Some(&state)).await;
+    if !args.changed {
+        // Where the recorded plan does not fit the tools any more, that is no news to who changed both.
+        let of_tools = loaded.as_ref().map(|(there, _)| there.engine.changed_tools(&recorded, &there.plan));
+        if let Some(changed) = Changed::new(&info.id, &file, of_plan, of_tools.unwrap_or_default()) {
+            if args.json {
+                text::print(&(serde_json::to_string_pretty(&changed.as_json()).unwrap_or_default() + "\n"));
+            }
+            return Err(Refused::There(changed.to_string()));
+        }
     }
-    let (Loaded { engine, plan, texts }, _) = given.load(Some(&state)).await?;
+    let (Loaded { engine, plan, texts }, _) = loaded?;
     let in_doubt: BTreeMap<String, DoubtAnswer> = args.in_doubt.iter().cloned().collect();
     let is_call = |name: &str| plan.calls.iter().any(|call| Some(&*call.id) == name.split('[').next());
     if let Some(unknown) = in_doubt.keys().find(|name| !is_call(name)) {
@@ -110,9 +113,6 @@ pub(crate) async fn resume(args: &ResumeArgs, color: When) -> Result<ExitCode, R
             // The process that ran it may have paused it before it went.
             run.resume();
             Ok(shown.follow(signals, run, engine).await)
-        }
-        Err(error) if error.code == "run_changed" => {
-            Err(Refused::There(format!("{}: `--changed` [run_changed]", error.message)))
         }
         Err(error) if error.code == "run_locked" && !args.in_doubt.is_empty() => {
             answer::leave_doubts(&state, &info.id, &args.in_doubt)?;

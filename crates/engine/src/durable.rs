@@ -12,6 +12,7 @@ use fanout_store::{
 };
 use serde_json::{Map, Value as Json, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -75,8 +76,18 @@ pub struct RecordedRun {
     pub inputs: Map<String, Json>,
     /// The context it was begun with.
     pub context: Option<Json>,
-    /// The tools it used, by name, each with a hash of what it was.
-    pub tools: BTreeMap<String, String>,
+    /// The tools it used last, by name: what each was.
+    pub tools: BTreeMap<String, ToolIdentity>,
+}
+
+/// A tool that is not what it was when a run used it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToolChange {
+    /// Its name.
+    pub tool: String,
+    /// In what it differs: `args`, `result` (the schemas), `effects`, `version` (the declared one, else how it is
+    /// called), or a setting such as `timeout`. Empty where that was not recorded.
+    pub fields: Vec<String>,
 }
 
 impl RecordedRun {
@@ -86,11 +97,11 @@ impl RecordedRun {
     /// `run_unknown`, `record_damaged`, `blob_damaged`, and what keeps the journal from being read.
     pub fn read(state: &Path, id: &str) -> Result<RecordedRun, StoreError> {
         let reader = Reader::open(state)?;
-        let mut first = None;
-        let info = reader.replay(id, |_, record| {
-            if let Fact::RunStarted(started) = record.fact {
-                first.get_or_insert(started);
-            }
+        let (mut first, mut taken) = (None, None);
+        let info = reader.replay(id, |_, record| match record.fact {
+            Fact::RunStarted(started) => _ = first.get_or_insert(started),
+            Fact::RunTaken { tools } => taken = Some(tools),
+            _ => {}
         })?;
         let started = first.ok_or_else(|| match info.records {
             0 => error("run_unknown", format!("nothing of the run {id} is recorded: it begins now, or never did")),
@@ -106,7 +117,7 @@ impl RecordedRun {
             plan: parsed(&started.plan)?,
             inputs: inputs.and_then(|inputs| inputs.as_object().cloned()).unwrap_or_default(),
             context: started.context.as_ref().map(&parsed).transpose()?,
-            tools: started.tools.into_iter().map(|tool| (tool.name, tool.hash)).collect(),
+            tools: taken.unwrap_or(started.tools).into_iter().map(|tool| (tool.name.clone(), tool)).collect(),
         })
     }
 
@@ -201,8 +212,9 @@ impl Engine {
     ) -> Result<RunHandle, StoreError> {
         let journal = self.journal()?;
         let now = self.identities(&plan);
-        if let Some(changed) = changed(recorded, &now).filter(|_| !resume.changed) {
-            return Err(error("run_changed", changed));
+        let changed = changed(recorded, &now);
+        if !changed.is_empty() && !resume.changed {
+            return Err(error("run_changed", told(recorded, &changed)));
         }
         let id = recorded.info.id.clone();
         let (owned, records) = blocking(move || {
@@ -225,6 +237,12 @@ impl Engine {
         self.send(Message::Recover(Box::new(recovery)));
         answer.await.unwrap_or_else(|_| Err(error("state_io", "the engine ended meanwhile".to_owned())))?;
         Ok(handle)
+    }
+
+    /// The tools of a recorded run that are not what they were when it used them last. `plan` is its plan, validated
+    /// against this engine. [`Engine::resume`] refuses to go on while there are any.
+    pub fn changed_tools(&self, recorded: &RecordedRun, plan: &ValidPlan) -> Vec<ToolChange> {
+        changed(recorded, &self.identities(plan))
     }
 
     /// The tools a plan uses, each with a hash of what it is.
@@ -260,28 +278,51 @@ impl Engine {
 
 /// What a tool is, so that a change is noticed: all of its definition and its version.
 fn identity(tool: &fanout_plan::CatalogTool) -> ToolIdentity {
-    let spec = &tool.spec;
-    let settings = format!("{:?} {:?} {:?}", spec.effects, spec.settings, spec.kind);
-    let mut bytes = Vec::new();
-    let whole = json!([spec.name, spec.args_schema, spec.result_schema, settings, spec.version]);
-    fanout_store::canonical_json(&whole, &mut bytes);
-    ToolIdentity { name: spec.name.to_string(), hash: blake3::hash(&bytes).to_hex()[..16].to_owned() }
+    let hash = |value: &Json| {
+        let mut bytes = Vec::new();
+        fanout_store::canonical_json(value, &mut bytes);
+        blake3::hash(&bytes).to_hex()[..16].to_owned()
+    };
+    let fields: BTreeMap<String, String> =
+        tool.spec.fields().iter().map(|(name, value)| (name.clone(), hash(value))).collect();
+    ToolIdentity { name: tool.spec.name.to_string(), hash: hash(&json!(fields)), fields }
 }
 
-/// What is not as it was, in words.
-fn changed(recorded: &RecordedRun, now: &[ToolIdentity]) -> Option<String> {
-    let other: Vec<String> = now
-        .iter()
-        .filter(|tool| recorded.tools.get(&tool.name).is_none_or(|hash| *hash != tool.hash))
-        .map(|tool| format!("`{}`", tool.name))
-        .collect();
-    (!other.is_empty()).then(|| {
-        format!(
-            "since the run {} began, these tools have changed: {}; to go on with them as they are now, say so",
-            recorded.info.id,
-            other.join(", ")
-        )
-    })
+/// What is not as it was.
+fn changed(recorded: &RecordedRun, now: &[ToolIdentity]) -> Vec<ToolChange> {
+    let change = |tool: &ToolIdentity| {
+        let then = recorded.tools.get(&tool.name);
+        if then.is_some_and(|then| then.hash == tool.hash) {
+            return None;
+        }
+        let then = then.map(|then| &then.fields).filter(|fields| !fields.is_empty());
+        let fields = then.into_iter().flat_map(|then| {
+            let names: BTreeSet<&String> = then.keys().chain(tool.fields.keys()).collect();
+            names.into_iter().filter(|name| then.get(*name) != tool.fields.get(*name)).cloned()
+        });
+        Some(ToolChange { tool: tool.name.clone(), fields: fields.collect() })
+    };
+    now.iter().filter_map(change).collect()
+}
+
+impl fmt::Display for ToolChange {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "`{}`", self.tool)?;
+        if self.fields.is_empty() {
+            return Ok(());
+        }
+        let fields: Vec<String> = self.fields.iter().map(|field| format!("`{field}`")).collect();
+        write!(out, " ({})", fields.join(", "))
+    }
+}
+
+fn told(recorded: &RecordedRun, changed: &[ToolChange]) -> String {
+    let tools: Vec<String> = changed.iter().map(ToString::to_string).collect();
+    format!(
+        "since the run {} began, these tools have changed: {}; to go on with them as they are now, say so",
+        recorded.info.id,
+        tools.join(", ")
+    )
 }
 
 /// All records of a run, and for each its values as text.

@@ -36,7 +36,7 @@ mod words;
 
 pub use approval::Approve;
 pub use builder::EngineBuilder;
-pub use durable::{Durable, RecordedRun, Resume, Started, plan_hash};
+pub use durable::{Durable, RecordedRun, Resume, Started, ToolChange, plan_hash};
 pub use event::{EVENTS_VERSION, Outcome, RunEvent, RunOutcome, What};
 pub use event_log::EventStream;
 pub use handle::{Cancel, DoubtAnswer, Engine, Parent, RunHandle, RunOptions};

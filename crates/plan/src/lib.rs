@@ -29,6 +29,7 @@ mod schema;
 mod settings_read;
 pub mod spec;
 mod template;
+mod tool_write;
 mod toolbox;
 mod toolbox_read;
 mod units;

@@ -67,12 +67,12 @@ fn input(spec: &InputSpec) -> Value {
     Value::Object(input)
 }
 
-fn effects(spec: &EffectsSpec) -> Value {
+pub(crate) fn effects(spec: &EffectsSpec) -> Value {
     let EffectsSpec { reads, writes, idempotent, destructive } = spec;
     json!({"reads": reads, "writes": writes, "idempotent": idempotent, "destructive": destructive})
 }
 
-fn settings(own: &SettingsSpec, call: &mut Map<String, Value>) {
+pub(crate) fn settings(own: &SettingsSpec, call: &mut Map<String, Value>) {
     let SettingsSpec {
         timeout,
         idle_timeout,

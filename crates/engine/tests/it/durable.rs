@@ -336,10 +336,16 @@ async fn a_run_that_lives_cannot_be_taken_nor_one_whose_tools_changed() {
     let taken = engine.resume(&recorded, plan(), Resume::default()).await;
     assert_eq!(taken.err().map(|error| error.code), Some("run_locked"));
     let mut changed = recorded.clone();
-    changed.tools.insert("hang".into(), "another".into());
+    let hang = changed.tools.get_mut("hang").expect("it is used");
+    hang.hash = "another".into();
+    hang.fields.insert("timeout".into(), "1".into());
+    hang.fields.insert("args".into(), "other".into());
     let taken = engine.resume(&changed, plan(), Resume::default()).await.err().expect("it has changed");
     assert_eq!(taken.code, "run_changed");
-    assert!(taken.message.contains("`hang`"), "{taken}");
+    assert!(taken.message.contains("`hang` (`args`, `timeout`)"), "{taken}");
+    changed.tools.get_mut("hang").expect("it is used").fields.clear();
+    let taken = engine.resume(&changed, plan(), Resume::default()).await.err().expect("it has changed");
+    assert!(taken.message.contains("changed: `hang`;"), "of old records only the name is known: {taken}");
     run.cancel(fanout::Cancel::Kill);
     tokio::time::timeout(Duration::from_secs(20), run.report()).await.expect("it ends");
 }

@@ -14,6 +14,7 @@ use fanout_core::{
 };
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -151,8 +152,11 @@ pub struct RunStarted {
 pub struct ToolIdentity {
     /// Its name.
     pub name: String,
-    /// A hash of its definition: schema, effects, limits, how it is called.
+    /// A hash of its definition: schemas, effects, settings, how it is called.
     pub hash: String,
+    /// A hash of each of these, by name; none in records of a fanout that wrote only the first.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fields: BTreeMap<String, String>,
 }
 
 /// What the inputs of a call made of it.

@@ -4,7 +4,8 @@
 use crate::made::{batch, begin, every_kind, facts, json, large, new_run, numbered, quiet};
 use fanout_core::{AttemptEnd, Time};
 use fanout_store::{
-    Batch, Begun, Committed, Counts, Fact, Finished, Journal, NewRun, Reader, RunState, Summary, Ticket, Value,
+    Batch, Begun, Committed, Counts, Fact, Finished, Journal, NewRun, Reader, RunState, Summary, Ticket, ToolIdentity,
+    Value,
 };
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -31,6 +32,24 @@ fn every_kind_of_fact_comes_back_as_it_was() {
     let info = reader.run("a").unwrap();
     assert_eq!((info.records, info.state), (expected.len() as u64, RunState::Running));
     assert!(info.bytes > 40_000, "{info:?}");
+}
+
+#[test]
+fn what_a_tool_was_comes_back_field_by_field() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = quiet(dir.path());
+    let run = begin(&journal, "a");
+    let fields = [("args", "1"), ("timeout", "2")].map(|(name, hash)| (name.to_owned(), hash.to_owned())).into();
+    let tools = vec![ToolIdentity { name: "pay".into(), hash: "abc".into(), fields }];
+    journal.append(batch(&run, [Fact::RunTaken { tools: tools.clone() }])).unwrap();
+    journal.flush().unwrap();
+    let mut found = Vec::new();
+    let replayed = Reader::open(dir.path()).unwrap().replay("a", |_, record| match record.fact {
+        Fact::RunTaken { tools } => found = tools,
+        other => panic!("{other:?}"),
+    });
+    replayed.unwrap();
+    assert_eq!(found, tools);
 }
 
 #[test]

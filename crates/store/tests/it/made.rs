@@ -7,6 +7,7 @@ use fanout_store::{
     OwnedRun, Reader, Record, Resolved, RunStarted, StoreError, ToolIdentity, Waited,
 };
 use serde_json::value::RawValue;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -72,9 +73,13 @@ pub(crate) fn attempt(call: u32, element: Option<u32>, attempt: u32) -> AttemptA
     AttemptAt { call: CallAt { call, element }, attempt }
 }
 
+fn tool() -> ToolIdentity {
+    ToolIdentity { name: "air.\"search\"".into(), hash: "abc".into(), fields: BTreeMap::new() }
+}
+
 /// One of every kind, with all that each can have.
 pub(crate) fn every_kind() -> Vec<Fact> {
-    let tools = vec![ToolIdentity { name: "air.\"search\"".into(), hash: "abc".into() }];
+    let tools = vec![tool()];
     let error = || Some(Box::new(ErrorText { code: "timeout".into(), message: "a\nb".into(), detail: None }));
     let claims = [Claim { key: Key::new(["file:", "a"]), write: true }, Claim { key: Key::root(), write: false }];
     let resolved = |call, resolution| Resolved { call, resolution, args: None, error: None };
@@ -131,7 +136,7 @@ pub(crate) fn every_kind() -> Vec<Fact> {
 /// What people, and time, decided.
 fn decided() -> Vec<Fact> {
     let error = || Some(Box::new(ErrorText { code: "timeout".into(), message: "a\nb".into(), detail: None }));
-    let tools = vec![ToolIdentity { name: "air.\"search\"".into(), hash: "abc".into() }];
+    let tools = vec![tool()];
     let at = CallAt { call: 1, element: Some(2) };
     let resolved = |call, resolution| Resolved { call, resolution, args: None, error: None };
     vec![
