@@ -19,6 +19,16 @@ pub trait Peer: Send + Sync + 'static {
     /// An attempt asks something and waits for the answer; dropping the future takes the question back. An error
     /// says that there is no answer, and is what the asking tool gets.
     fn ask(&self, attempt: &AttemptId, question: PeerRequest) -> AnswerFuture;
+
+    /// What the client behind the call sent along for a server that speaks its language: an object that may have
+    /// `capabilities` and `logLevel`, as MCP's clients declare them with each request, and `rounds`, where the client
+    /// answers what a server asks with another call: an object with its `inputResponses` and `requestState`, if any.
+    /// With `rounds` nothing is asked here: an attempt whose server wants to know more ends with the code
+    /// `input_required` and the server's result as its detail.
+    fn relayed(&self, attempt: &AttemptId) -> Option<JsonText> {
+        let _ = attempt;
+        None
+    }
 }
 
 /// What a tool tells while it works.
