@@ -140,6 +140,7 @@ fn drive(calls: Vec<CallSpec>) -> Driven {
             deadline: None,
             stop_on_failure: false,
             open: false,
+            forget: false,
             seed: 7,
             limits: Vec::new(),
             parent: None,

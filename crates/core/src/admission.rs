@@ -30,6 +30,8 @@ pub(crate) struct Class {
     place: Place,
     /// What it was last kept out by.
     cause: Option<Cause>,
+    /// How many calls of a run that forgets have its settings.
+    calls: u32,
     /// Its best call (slot, `readied`), and how many of worse rank took of the limit it waits for.
     passed: (u32, u32, u64),
 }
@@ -211,6 +213,7 @@ impl Core {
             queue: Queue::default(),
             place: if self.run_at(run).paused { Place::Paused } else { Place::Idle },
             cause: None,
+            calls: 0,
             passed: (0, 0, 0),
         };
         let id = match self.admission.free.pop() {
@@ -236,6 +239,27 @@ impl Core {
             self.admission.classes[class as usize] = None;
             self.admission.free.push(class);
         }
+    }
+
+    /// A call of a run that forgets has the settings of this class.
+    pub(crate) fn enter_class(&mut self, class: u32) {
+        self.class_mut(class).calls += 1;
+    }
+
+    /// So many calls of a run that forgets are gone. Gives whether they were the last of their class.
+    pub(crate) fn leave_class(&mut self, class: u32, calls: u32) -> bool {
+        let class = self.class_mut(class);
+        class.calls -= calls;
+        class.calls == 0
+    }
+
+    /// No call has the settings of this class any more.
+    pub(crate) fn drop_class(&mut self, run: u32, class: u32) {
+        let address = Arc::as_ptr(&self.class(class).settings) as usize;
+        let r = self.run_at_mut(run);
+        r.class_of.remove(&address);
+        r.classes.retain(|&known| known != class);
+        self.drop_classes(&[class]);
     }
 
     /// The run was paused or resumed.
@@ -694,7 +718,8 @@ impl Core {
         let mut lender = lender;
         while let Some(l) = lender {
             if l.slot == holder {
-                return self.call(holder).attempt == l.attempt;
+                let call = self.call(holder);
+                return (call.attempt, call.readied) == (l.attempt, l.readied);
             }
             lender = self.runs_slab.get(l.run as usize).and_then(|r| r.as_ref()).and_then(|r| r.lender.as_ref());
         }

@@ -1,8 +1,10 @@
 //! What the core keeps of a run and of a call: plain data, one state per call.
 //! It does not know how states follow each other; only `Core::set` changes one.
 
+use crate::forget::Later;
 use crate::keys::{Block, Held};
 use crate::policy::Rank;
+use crate::pool::Pool;
 use crate::types::*;
 use hashbrown::HashMap;
 use smallvec::SmallVec;
@@ -148,7 +150,7 @@ pub(crate) struct Flags {
 }
 
 /// The elements of a `foreach` call.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Elements {
     pub(crate) slots: Vec<u32>,
     pub(crate) unplaced: u32,
@@ -179,12 +181,16 @@ pub(crate) struct Run {
     pub(crate) deadline: Option<Time>,
     pub(crate) deadline_passed: bool,
     pub(crate) limits: Vec<LimitId>,
-    /// The slots of the listed calls.
+    /// The slots of the listed calls; where later ones are forgotten, of those it began with.
     pub(crate) listed: Vec<u32>,
+    /// Where they are forgotten: the calls that were added.
+    pub(crate) later: Option<Later>,
+    /// The calls it began with have been listed.
+    pub(crate) began: bool,
     /// What its calls take, by index in `listed`: those of one call side by side.
     pub(crate) inputs: Vec<Input>,
     /// The elements of its `foreach` calls.
-    pub(crate) elements: Vec<Elements>,
+    pub(crate) elements: Pool<Elements>,
     pub(crate) edges: Vec<Edge>,
     pub(crate) open_calls: u32,
     /// Virtual time of the fair queueing between runs.
@@ -204,6 +210,8 @@ pub(crate) struct Run {
 pub(crate) struct Lender {
     pub(crate) slot: u32,
     pub(crate) attempt: u32,
+    /// How often its call had become ready: another call in that slot later has become ready more often.
+    pub(crate) readied: u32,
     pub(crate) run: u32,
     pub(crate) needs: Box<[(LimitId, u64)]>,
     /// Whether a call of the run uses the amounts now.

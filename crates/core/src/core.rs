@@ -347,19 +347,25 @@ impl Core {
     pub(crate) fn inputs(&self, slot: u32) -> &[Input] {
         let call = self.call(slot);
         let (first, count) = (call.inputs.0 as usize, call.inputs.1 as usize);
-        &self.run_at(call.run).inputs[first..first + count]
+        let run = self.run_at(call.run);
+        match &run.later {
+            Some(later) if call.index as usize >= run.listed.len() => {
+                later.inputs.get(call.inputs.0).map_or(&[], |inputs| &inputs[..count])
+            }
+            _ => &run.inputs[first..first + count],
+        }
     }
 
     /// The elements of a `foreach` call, once it has any.
     pub(crate) fn elements(&self, slot: u32) -> Option<&Elements> {
         let call = self.call(slot);
-        self.run_at(call.run).elements.get(call.elements as usize)
+        self.run_at(call.run).elements.get(call.elements)
     }
 
     pub(crate) fn elements_mut(&mut self, slot: u32) -> Option<&mut Elements> {
         let call = &self.calls[slot as usize];
         let run = self.runs_slab[call.run as usize].as_mut()?;
-        run.elements.get_mut(call.elements as usize)
+        run.elements.get_mut(call.elements)
     }
 
     pub(crate) fn run_at(&self, run: u32) -> &Run {
@@ -379,7 +385,7 @@ impl Core {
     /// The slot of a call, if it is still there.
     pub(crate) fn find(&self, call: CallRef) -> Option<u32> {
         let run = self.run_at(*self.runs.get(&call.run)?);
-        let slot = *run.listed.get(call.call as usize)?;
+        let slot = run.slot_of(call.call)?;
         match call.element {
             None => Some(slot),
             Some(i) => self.elements(slot)?.slots.get(i as usize).copied(),

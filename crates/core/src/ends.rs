@@ -70,6 +70,7 @@ impl Core {
         }
         self.run_at_mut(run).open_calls -= 1;
         self.open_calls -= 1;
+        self.over(slot);
         self.end_run_if_done(run);
     }
 
@@ -80,14 +81,20 @@ impl Core {
         };
         let mut edge = self.call(slot).edges;
         while edge != NONE {
-            let crate::call::Edge { to, next, kind } = self.run_at(run).edges[edge as usize];
+            let r = self.runs_slab[run as usize].as_mut().expect("a run in its slot");
+            let crate::call::Edge { to, next, kind } = r.edges[edge as usize];
+            if let Some(later) = &mut r.later {
+                later.edges_free.push(edge);
+            }
             edge = next;
             self.keys.touched += 1;
             let taker = &mut self.calls[to as usize];
+            taker.pending -= 1;
             if taker.state != State::Inputs {
+                let index = taker.index;
+                self.forget_if_over(run, index);
                 continue;
             }
-            taker.pending -= 1;
             let early = self.planted.is(Fault::InputSkipped) && taker.pending == 1 && taker.inputs.1 > 2;
             let last = taker.pending == 0 || early;
             if kind == InputKind::Result && !has_result {
@@ -172,7 +179,7 @@ impl Core {
         match call {
             None => self.cancel_run(run, Reason::Cancelled, abort),
             Some(index) => {
-                let Some(&slot) = self.run_at(run).listed.get(index as usize) else { return };
+                let Some(slot) = self.run_at(run).slot_of(index) else { return };
                 self.cease_whole(slot, Reason::Cancelled, abort);
             }
         }
@@ -182,7 +189,7 @@ impl Core {
         let r = self.run_at_mut(run);
         r.cancelling = true;
         r.open = false;
-        for slot in r.listed.clone() {
+        for slot in r.slots().collect::<Vec<u32>>() {
             self.cease_whole(slot, reason, abort);
         }
         self.end_run_if_done(run);
@@ -229,14 +236,14 @@ impl Core {
             self.timers.unset_rare(deadline, TimerId::Run(slot));
         }
         self.drop_classes(&run.classes);
-        for limit in run.limits {
+        for &limit in &run.limits {
             self.gates.drop_limit(limit);
         }
         debug_assert!(!self.runs.is_empty() || self.keyed.len() + self.active.len() == 0, "what ended has no entries");
         if self.runs.is_empty() && self.calls.len() > SLOTS_KEPT {
             self.forget_slots();
         } else {
-            self.calls_free.extend(run.elements.iter().flat_map(|e| &e.slots).chain(&run.listed));
+            self.calls_free.extend(run.elements.iter().flat_map(|e| e.slots.iter().copied()).chain(run.slots()));
         }
         self.actions.push_back(Action::RunEnded { run: run.id, deadline_passed: run.deadline_passed });
     }

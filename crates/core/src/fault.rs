@@ -60,6 +60,8 @@ pub enum Fault {
     ReuseForgotten,
     KeptUnderWriter,
     StruckFlightJoined,
+    ForgottenTooEarly,
+    NeverForgotten,
 }
 
 #[cfg(feature = "sim")]
@@ -120,6 +122,8 @@ impl Fault {
         (Fault::ReuseForgotten, "that a call was handed a result is not recorded"),
         (Fault::KeptUnderWriter, "a result is kept while the attempt around its run writes what it read"),
         (Fault::StruckFlightJoined, "a write leaves flights as they are"),
+        (Fault::ForgottenTooEarly, "a call is forgotten while another still takes it"),
+        (Fault::NeverForgotten, "a call that another took is never forgotten"),
     ];
 }
 

@@ -10,6 +10,7 @@ mod call;
 mod core;
 mod ends;
 mod fault;
+mod forget;
 mod gates;
 mod keys;
 mod listing;

@@ -4,8 +4,10 @@
 use crate::call::*;
 use crate::core::{Core, held};
 use crate::fault::Fault;
+use crate::forget::Later;
 use crate::order::{inherit, own_rank, ranks};
 use crate::policy::{RANK_VISITS_MAX, Rank};
+use crate::pool::Pool;
 use crate::timers::TimerId;
 use crate::types::*;
 use hashbrown::HashMap;
@@ -33,8 +35,10 @@ impl Core {
             deadline_passed: false,
             limits: spec.limits.iter().map(|x| x.0).collect(),
             listed: Vec::with_capacity(spec.calls.len()),
+            later: spec.forget.then(|| Later::new(u32::try_from(spec.calls.len()).unwrap_or(NONE))),
+            began: false,
             inputs: Vec::new(),
-            elements: Vec::new(),
+            elements: Pool::default(),
             edges: Vec::new(),
             open_calls: 0,
             service: 0,
@@ -65,6 +69,7 @@ impl Core {
             self.timers.set_rare(deadline, TimerId::Run(slot));
         }
         self.list(slot, spec.calls);
+        self.run_at_mut(slot).began = true;
         self.end_run_if_done(slot);
     }
 
@@ -102,6 +107,7 @@ impl Core {
         (call.in_flight() && call.attempt == attempt.attempt).then(|| Lender {
             slot,
             attempt: attempt.attempt,
+            readied: call.readied,
             run: call.run,
             needs: self.settings(slot).needs.clone(),
             lent: false,
@@ -109,7 +115,8 @@ impl Core {
     }
 
     fn list(&mut self, run: u32, calls: Vec<CallSpec>) {
-        let base = u32::try_from(self.run_at(run).listed.len()).expect("fewer than 2^32 calls");
+        let began = self.run_at(run).began;
+        let base = if began { self.run_at(run).next_index() } else { 0 };
         let count = u32::try_from(calls.len()).expect("fewer than 2^32 calls");
         let ranks = ranks(base, &calls);
         self.calls.reserve(calls.len().saturating_sub(self.calls_free.len()));
@@ -137,12 +144,9 @@ impl Core {
                 self.set_claims(slot, spec.claims);
                 placed.push(slot);
             }
-            let run = self.run_at_mut(run);
-            run.listed.push(slot);
+            let inputs = self.run_at_mut(run).put_listed(slot, &spec.inputs);
             if !spec.inputs.is_empty() {
-                let first = u32::try_from(run.inputs.len()).expect("fewer than 2^32 inputs");
-                run.inputs.extend_from_slice(&spec.inputs);
-                self.calls[slot as usize].inputs = (first, u32::try_from(spec.inputs.len()).unwrap_or(NONE));
+                self.calls[slot as usize].inputs = inputs;
                 connected.push(slot);
             }
             if placed.is_empty() && connected.is_empty() {
@@ -157,7 +161,9 @@ impl Core {
             self.connect(run, base, slot);
         }
         for i in arrived..count {
-            self.arrive(self.run_at(run).listed[(base + i) as usize]);
+            if let Some(slot) = self.run_at(run).slot_of(base + i) {
+                self.arrive(slot);
+            }
         }
     }
 
@@ -184,7 +190,7 @@ impl Core {
     }
 
     fn put_call(&mut self, mut call: Call) -> u32 {
-        let (run, order) = (call.run, call.order());
+        let (run, class, order) = (call.run, call.class, call.order());
         let slot = match self.calls_free.pop() {
             Some(slot) => {
                 // Notes about the last call in this slot must not be taken for notes about this one.
@@ -200,8 +206,12 @@ impl Core {
         self.open_calls += 1;
         let run = self.run_at_mut(run);
         run.open_calls += 1;
+        let forgets = run.later.is_some();
         if let Some(gate) = &mut run.gate {
             gate.open.insert(order, slot);
+        }
+        if forgets {
+            self.enter_class(class);
         }
         slot
     }
@@ -211,15 +221,24 @@ impl Core {
         let mut earlier = false;
         for i in 0..self.inputs(slot).len() {
             let input = self.inputs(slot)[i];
-            let Some(&from) = self.run_at(run).listed.get(input.call as usize) else { continue };
+            let Some(from) = self.run_at(run).slot_of(input.call) else { continue };
             earlier |= input.call < base;
             if self.call(from).state == State::Ended {
                 continue;
             }
             let next = self.call(from).edges;
-            let edges = &mut self.run_at_mut(run).edges;
-            edges.push(Edge { to: slot, next, kind: input.kind });
-            let edge = u32::try_from(edges.len() - 1).expect("fewer than 2^32 inputs");
+            let run = self.run_at_mut(run);
+            let new = Edge { to: slot, next, kind: input.kind };
+            let edge = match run.later.as_mut().and_then(|later| later.edges_free.pop()) {
+                Some(free) => {
+                    run.edges[free as usize] = new;
+                    free
+                }
+                None => {
+                    run.edges.push(new);
+                    u32::try_from(run.edges.len() - 1).expect("fewer than 2^32 inputs")
+                }
+            };
             self.calls[from as usize].edges = edge;
             self.calls[slot as usize].pending += 1;
             self.keys.touched += 1;
@@ -237,7 +256,7 @@ impl Core {
             let after = self.call(taker).rank;
             for i in 0..self.inputs(taker).len() {
                 let input = self.inputs(taker)[i];
-                let Some(&from) = self.run_at(run).listed.get(input.call as usize) else { continue };
+                let Some(from) = self.run_at(run).slot_of(input.call) else { continue };
                 let call = self.call(from);
                 if call.state == State::Ended || left == 0 {
                     continue;
@@ -272,7 +291,7 @@ impl Core {
         }
         let ended = |input: &&Input| {
             input.kind == InputKind::Result
-                && run.listed.get(input.call as usize).is_some_and(|&from| {
+                && run.slot_of(input.call).is_some_and(|from| {
                     let from = self.call(from);
                     from.state == State::Ended && !from.flags.has_result
                 })
@@ -321,9 +340,7 @@ impl Core {
         }
         let elements = Elements { slots, unplaced: count, open: count, without_result: 0, cancelled: 0 };
         let slots = elements.slots.clone();
-        let known = &mut self.run_at_mut(run).elements;
-        known.push(elements);
-        self.calls[slot as usize].elements = u32::try_from(known.len() - 1).expect("fewer than 2^32 calls");
+        self.calls[slot as usize].elements = self.run_at_mut(run).elements.put(elements);
         self.set(slot, State::Elements);
         if self.planted.is(Fault::ParentLeavesEarly) {
             self.leave_place(slot);

@@ -42,6 +42,11 @@ impl<T: Default> Pool<T> {
         self.entries.get_mut(number as usize)
     }
 
+    /// All entries; those not in use are empty.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.entries.iter()
+    }
+
     /// How many entries are in use.
     pub(crate) fn len(&self) -> usize {
         self.entries.len() - self.free.len()

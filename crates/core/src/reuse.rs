@@ -35,8 +35,8 @@ pub(crate) struct Results {
     identities: NumberMap<u32, Identity>,
     /// Calls whose flight gave them nothing, and its leader: ready by themselves once all that follows has been drawn.
     pub(crate) woken: VecDeque<(u32, u32)>,
-    /// Writes of which nobody knows whether they took effect, or still will, by run and slot.
-    doubts: BTreeMap<(u32, u32), Doubt>,
+    /// Writes of which nobody knows whether they took effect, or still will, by run and place in its serial order.
+    doubts: BTreeMap<(u32, u64), Doubt>,
 }
 
 #[derive(Debug)]
@@ -50,6 +50,7 @@ struct Entry {
 
 #[derive(Debug)]
 struct Doubt {
+    id: u64,
     claims: Claims,
     nodes: Noted,
 }
@@ -359,21 +360,50 @@ impl Core {
     /// Nobody knows whether an attempt took effect, or still will: what it can have written is not kept meanwhile.
     pub(crate) fn doubt(&mut self, slot: u32) {
         let call = self.call(slot);
-        let place = (call.run, slot);
+        let place = (call.run, call.order());
         let Some(keyed) = self.keyed.get(call.keyed) else { return };
         if self.results.doubts.contains_key(&place) || !keyed.claims.iter().any(|claim| claim.write) {
             return;
         }
         let claims = keyed.claims.clone();
+        self.note_doubt(place, claims);
+    }
+
+    fn note_doubt(&mut self, place: (u32, u64), claims: Claims) {
+        self.results.last += 1;
+        let id = self.results.last;
         let written = claims.iter().filter(|claim| claim.write).map(|claim| &claim.key);
-        let nodes = self.keys.note(Note::Doubt, written, u64::from(slot));
-        self.results.doubts.insert(place, Doubt { claims, nodes });
+        let nodes = self.keys.note(Note::Doubt, written, id);
+        self.results.doubts.insert(place, Doubt { id, claims, nodes });
+    }
+
+    /// How many doubts are noted.
+    #[cfg(test)]
+    pub(crate) fn doubts_noted(&self) -> usize {
+        self.results.doubts.len()
+    }
+
+    /// A call is forgotten, and a doubt about it is not. Of a run that has had many, one doubt about everything
+    /// remains: it only keeps results from being handed on.
+    pub(crate) fn doubt_remains(&mut self, slot: u32) {
+        let call = self.call(slot);
+        let (run, place) = (call.run, (call.run, call.order()));
+        if self.run_at(run).doubts.len() <= policy::DOUBTS_MAX {
+            return;
+        }
+        let Some(doubt) = self.results.doubts.remove(&place) else { return };
+        self.keys.forget(Note::Doubt, &doubt.nodes, doubt.id);
+        let whole = (run, u64::MAX);
+        if !self.results.doubts.contains_key(&whole) {
+            let claims = [Claim { key: Key::root(), write: true }];
+            self.note_doubt(whole, claims.into_iter().collect());
+        }
     }
 
     /// A call ended. A doubt about it ends when it did take effect; else with the run, as nobody will know before.
     pub(crate) fn forget_call(&mut self, slot: u32, outcome: Outcome) {
         let call = &mut self.calls[slot as usize];
-        let place = (call.run, slot);
+        let place = (call.run, call.order());
         if std::mem::take(&mut call.flags.same) {
             self.results.identities.remove(&slot);
         }
@@ -389,14 +419,14 @@ impl Core {
         for id in kept {
             self.drop_result(id);
         }
-        self.doubts_over((run, 0), (run, u32::MAX));
+        self.doubts_over((run, 0), (run, u64::MAX));
     }
 
-    fn doubts_over(&mut self, from: (u32, u32), to: (u32, u32)) {
+    fn doubts_over(&mut self, from: (u32, u64), to: (u32, u64)) {
         while let Some((&place, _)) = self.results.doubts.range(from..=to).next()
             && let Some(doubt) = self.results.doubts.remove(&place)
         {
-            self.keys.forget(Note::Doubt, &doubt.nodes, u64::from(place.1));
+            self.keys.forget(Note::Doubt, &doubt.nodes, doubt.id);
             if !self.planted.is(Fault::WriteEndKeeps) {
                 self.invalidate(&doubt.claims);
             }

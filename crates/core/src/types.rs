@@ -228,6 +228,10 @@ pub struct RunSpec {
     pub stop_on_failure: bool,
     /// Whether calls may still be added; ended by [`Event::RunClosed`].
     pub open: bool,
+    /// Whether calls that are added are forgotten once they have ended and nothing takes them any more
+    /// ([`Action::DropCall`]). They may take those the run began with and those added with them. Not of a run that
+    /// recovers.
+    pub forget: bool,
     /// Seed of the jitter of this run's retries.
     pub seed: u64,
     /// Limits that belong to this run and end with it.
@@ -531,6 +535,12 @@ pub enum Action {
     Forget {
         /// The result.
         entry: EntryId,
+    },
+    /// A call of a run that forgets has ended, and nothing will be said or asked about it any more. Once per call that
+    /// was added; its elements go with it.
+    DropCall {
+        /// The call.
+        call: CallRef,
     },
     /// A recorded fact about a recovering run does not fit what was told before. It was not taken in.
     Illegal {

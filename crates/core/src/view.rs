@@ -49,9 +49,8 @@ impl Core {
         match call.state {
             State::Inputs => {
                 let run = self.run_at(call.run);
-                let open = |input: &&Input| {
-                    run.listed.get(input.call as usize).is_some_and(|&from| self.call(from).state != State::Ended)
-                };
+                let open =
+                    |input: &&Input| run.slot_of(input.call).is_some_and(|from| self.call(from).state != State::Ended);
                 // Between the end of the last input and its consequences, none is open.
                 let inputs = self.inputs(slot);
                 let input = inputs.iter().find(open).or(inputs.last());
@@ -98,8 +97,8 @@ impl<'a> View<'a> {
     /// Costs as much as the run has calls: for screens, not for decisions.
     pub fn calls(self, run: RunId) -> impl Iterator<Item = CallView> + 'a {
         let core = self.0;
-        let listed = core.runs.get(&run).map(|&slot| core.run_at(slot).listed.as_slice()).unwrap_or_default();
-        listed.iter().flat_map(move |&slot| {
+        let listed = core.runs.get(&run).into_iter().flat_map(move |&slot| core.run_at(slot).slots());
+        listed.flat_map(move |slot| {
             let elements = core.elements(slot).map(|e| e.slots.as_slice()).unwrap_or_default();
             std::iter::once(slot).chain(elements.iter().copied()).map(move |slot| core.call_view(slot))
         })

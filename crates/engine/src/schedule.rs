@@ -114,6 +114,7 @@ pub(crate) fn simulate(tables: &Arc<Tables>, plan: &ValidPlan) -> Schedule {
             deadline: None,
             stop_on_failure: plan.on_failure == PlanOnFailure::Stop,
             open: false,
+            forget: false,
             seed: 0,
             limits: translated.limits,
             parent: None,

@@ -88,6 +88,8 @@ pub(super) struct Call {
     pub(super) spoilt_by: u64,
     /// Nobody knows whether one of its attempts wrote.
     pub(super) doubt: bool,
+    /// It was forgotten.
+    pub(super) dropped: bool,
     /// Since which start, and among how many, it has been ready without starting.
     pub(super) ready_since: Option<(u64, u64)>,
     /// Starts from here on may have passed it: those of the turn in which it became ready did too.
@@ -219,6 +221,7 @@ impl Call {
             flies: false,
             spoilt_by: 0,
             doubt: false,
+            dropped: false,
             ready_since: None,
             passed_since: 0,
         }
@@ -756,6 +759,11 @@ impl Book<'_> {
                     self.over(end.call);
                 }
                 self.ended(end);
+            }
+            Action::DropCall { call } => {
+                if let Some(call) = self.find_mut(*call) {
+                    call.dropped = true;
+                }
             }
             Action::Illegal { .. } | Action::Reuse { .. } | Action::Keep { .. } | Action::Forget { .. } => {}
             Action::RunEnded { run, .. } => {

@@ -449,7 +449,8 @@ impl<'w, S: Scheduler> Drive<'w, S> {
             | Action::Illegal { .. }
             | Action::Ended(_)
             | Action::Reuse { .. }
-            | Action::Forget { .. } => {}
+            | Action::Forget { .. }
+            | Action::DropCall { .. } => {}
         }
     }
 
@@ -550,6 +551,7 @@ fn digest(action: &Action) -> u64 {
         Action::Reuse { call, from: Source::Call(other) } => mix(mix(13, place(*other)), place(*call)),
         Action::Keep { call, entry } => mix(mix(14, entry.0), place(*call)),
         Action::Forget { entry } => mix(15, entry.0),
+        Action::DropCall { call } => mix(16, place(*call)),
     }
 }
 

@@ -394,7 +394,7 @@ impl<S: Scheduler> Drive<'_, S> {
             | Action::Ask { attempt, .. } => attempt.call,
             Action::Ended(end) => end.call,
             Action::Reuse { call, .. } => *call,
-            Action::Keep { .. } | Action::Forget { .. } => return,
+            Action::Keep { .. } | Action::Forget { .. } | Action::DropCall { .. } => return,
             Action::Resolve { .. } | Action::Illegal { .. } | Action::RunEnded { .. } => return,
         };
         if matches!(action, Action::Ended(_)) && journal.failed.is_none() {

@@ -3,13 +3,14 @@
 //!
 //! [`run`] makes the world of a seed (`world`), lives it (`drive`, and `lives` where the engine dies on the way), writes
 //! down what can be seen from outside (`book`), checks that against the promises (`oracle`, for results that
-//! are handed on `handed`) and compares results and
+//! are handed on `handed`, for runs that forget `forgetting`) and compares results and
 //! store with running one by one (`truth`).
 //! Of the core these share the types only. [`differential`] compares the core's decisions with `naive`'s.
 
 mod book;
 mod cells;
 mod drive;
+mod forgetting;
 mod handed;
 mod lives;
 mod naive;
@@ -229,6 +230,8 @@ mod tests {
             Fault::WriteStartKeeps,
             Fault::KeptInDoubt,
             Fault::FlightNotJoined,
+            Fault::ForgottenTooEarly,
+            Fault::NeverForgotten,
         ] {
             let options = Options { fault: Some(fault), ..Options::default() };
             assert!((0..50).any(|seed| run(seed, options).violation.is_some()), "{fault:?} was not found");

@@ -4,7 +4,7 @@
 
 use super::Scheduler;
 use super::book::{Book, Call, GRACE, Named, Run, Said, Stage, name};
-use super::handed;
+use super::{forgetting, handed};
 use crate::types::*;
 use std::fmt::Debug;
 
@@ -28,8 +28,9 @@ impl Oracle {
     /// Checks one order, before it is written down.
     pub(super) fn action(&mut self, book: &Book<'_>, action: &Action) -> Checked {
         handed::action(book, action)?;
+        forgetting::action(book, action)?;
         let who = match action {
-            Action::Forget { .. } => return Ok(()),
+            Action::Forget { .. } | Action::DropCall { .. } => return Ok(()),
             Action::Resolve { call, .. } | Action::Reuse { call, .. } | Action::Keep { call, .. } => *call,
             Action::Start { attempt, .. }
             | Action::Abort { attempt, .. }
@@ -115,6 +116,7 @@ impl Oracle {
             }
         }
         handed::quiet(book, core)?;
+        forgetting::quiet(book)?;
         let timeout = core.poll_timeout();
         if let Some(due) = due {
             let in_time = timeout.is_some_and(|t| t <= due);

@@ -61,6 +61,8 @@ pub(super) struct RunPlan {
     pub(super) deadline: Option<Time>,
     pub(super) stop: bool,
     pub(super) open: bool,
+    /// What is added to it is forgotten.
+    pub(super) forget: bool,
     pub(super) limits: Vec<(LimitId, u64)>,
     pub(super) first_calls: u32,
     pub(super) calls: Vec<CallPlan>,
@@ -111,6 +113,7 @@ impl RunPlan {
             deadline: self.deadline,
             stop_on_failure: self.stop,
             open: self.open,
+            forget: self.forget,
             seed: self.seed,
             limits: self.limits.clone(),
             parent,
@@ -236,6 +239,7 @@ impl World {
         world.schedule(r);
         world.ask_and_die();
         world.share();
+        world.forget();
         world
     }
 
@@ -281,6 +285,28 @@ impl World {
         }
     }
 
+    /// Some runs forget what is added to them: from numbers of their own. What is added takes what its run began with
+    /// and what is added with it.
+    fn forget(&mut self) {
+        let r = &mut Rng::new(mix(self.seed, 0xf026));
+        if self.deaths > 0 {
+            return;
+        }
+        for run in self.runs.iter_mut().filter(|run| run.open) {
+            run.forget = r.percent(50);
+        }
+        for (_, event) in &self.events {
+            let Timed::AddCalls { run, from, to } = event else { continue };
+            let run = &mut self.runs[*run as usize];
+            let first = run.first_calls;
+            if run.forget {
+                for call in &mut run.calls[*from as usize..*to as usize] {
+                    call.inputs.retain(|input| input.call < first || input.call >= *from);
+                }
+            }
+        }
+    }
+
     /// Who has to be approved, and how often the engine dies: from numbers of their own.
     fn ask_and_die(&mut self) {
         let r = &mut Rng::new(mix(self.seed, 0xd1e5));
@@ -316,6 +342,7 @@ impl World {
         let mut world = World::new(seed);
         for run in &mut world.runs {
             run.first_calls = u32::try_from(run.calls.len()).unwrap_or(0);
+            run.forget = false;
         }
         world.without_children();
         world.deaths = 0;
@@ -492,6 +519,7 @@ impl RunMaker {
             deadline: r.percent(5).then(|| Time(r.between(1, 300) * MS)),
             stop: r.percent(20) && !self.crowded,
             open,
+            forget: false,
             limits: self.limits,
             first_calls: u32::try_from(first_calls).unwrap_or(0),
             calls,
@@ -651,6 +679,7 @@ fn starving(seed: u64, r: &mut Rng) -> World {
             deadline: None,
             stop: false,
             open: false,
+            forget: false,
             limits: Vec::new(),
             first_calls,
             calls,

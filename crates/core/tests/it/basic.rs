@@ -43,6 +43,7 @@ fn run(calls: Vec<CallSpec>) -> Event {
         deadline: None,
         stop_on_failure: false,
         open: false,
+        forget: false,
         seed: 7,
         limits: vec![],
         parent: None,

@@ -45,6 +45,7 @@ fn spec(recovering: bool, deadline: Option<Time>, calls: Vec<CallSpec>) -> RunSp
         deadline,
         stop_on_failure: false,
         open: false,
+        forget: false,
         seed: 7,
         limits: vec![],
         parent: None,

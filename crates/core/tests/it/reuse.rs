@@ -48,6 +48,7 @@ fn run(run: u32, calls: Vec<CallSpec>) -> Event {
         deadline: None,
         stop_on_failure: false,
         open: false,
+        forget: false,
         seed: 7,
         limits: vec![],
         parent: None,
@@ -91,7 +92,7 @@ fn told(core: &mut Core, at: u64, events: impl IntoIterator<Item = Event>) -> St
             Action::Forget { entry } => write!(said, "forget {}, ", entry.0),
             Action::Ended(end) => write!(said, "end {} {:?} {:?}, ", name(end.call), end.outcome, end.reason),
             Action::RunEnded { run, .. } => write!(said, "run {} ended, ", run.0),
-            Action::Retry { .. } | Action::Ask { .. } | Action::Illegal { .. } => Ok(()),
+            Action::Retry { .. } | Action::Ask { .. } | Action::Illegal { .. } | Action::DropCall { .. } => Ok(()),
         };
     }
     said
@@ -187,7 +188,7 @@ fn nothing_is_kept_while_a_write_of_it_is_in_doubt() {
         &mut core,
         8,
         finished(4, 0, AttemptEnd::Succeeded),
-        expect!["keep 4.0 as 3, end 4.0 Succeeded Tool, run 4 ended, "],
+        expect!["keep 4.0 as 4, end 4.0 Succeeded Tool, run 4 ended, "],
     );
 }
 
