@@ -97,7 +97,7 @@ fn edited(tables: &Tables, run: &mut RunData, call: CallRef, args: &Value) -> Re
     tables.catalog.tool(valid.tool).validate_args(args).map_err(|message| wrong("arguments_invalid", message))?;
     let keys = translate::keys(&valid.effects, ArgsView::Known(args), &Canonical::new(&tables.base_dir));
     let held = run.slot(call).and_then(|slot| slot.keys.as_ref());
-    let held = held.or(run.slots[call.call as usize].keys.as_ref());
+    let held = held.or_else(|| run.top(call.call)?.keys.as_ref());
     if let (Some(keys), Some(held)) = (&keys, held) {
         within(keys, held)?;
     }

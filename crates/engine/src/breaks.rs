@@ -40,6 +40,13 @@ impl Breaks {
         }
     }
 
+    /// Nobody will ask about this call.
+    pub(crate) fn forget(&mut self, call: CallRef) {
+        if !self.calls.is_empty() {
+            self.calls.remove(&call);
+        }
+    }
+
     /// The pauses of a call.
     pub(crate) fn of(&self, call: CallRef) -> &[Break] {
         self.calls.get(&call).map_or(&[], Vec::as_slice)

@@ -114,7 +114,7 @@ impl Search<'_> {
         for wait in self.run.waits(slot) {
             match wait.cause {
                 Cause::Key { holder, .. } | Cause::OtherRun { holder, .. } | Cause::Stop(holder)
-                    if holder.run == call.run && holder != call =>
+                    if holder.run == call.run && holder != call && (holder.call as usize) < self.run.slots.len() =>
                 {
                     best = self.better(best, holder);
                 }

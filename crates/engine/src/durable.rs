@@ -162,7 +162,7 @@ impl Engine {
     /// Starts a run that outlives the process: see [`EngineBuilder::state_dir`](crate::EngineBuilder::state_dir).
     ///
     /// # Errors
-    /// `run_key_taken` when the key was used for another plan; what keeps the journal from being written.
+    /// `forget_durable` for a run that forgets; `run_key_taken` when the key was used for another plan; what keeps the journal from being written.
     pub async fn start_durable(
         &self,
         plan: ValidPlan,
@@ -170,6 +170,9 @@ impl Engine {
         durable: Durable,
     ) -> Result<Started, StoreError> {
         let journal = self.journal()?;
+        if options.forget {
+            return Err(error("forget_durable", FORGET_DURABLE.to_owned()));
+        }
         let id: Arc<str> = uuid::Uuid::now_v7().to_string().into();
         let new = fanout_store::NewRun {
             id: id.to_string(),
@@ -264,6 +267,7 @@ impl Engine {
             plan,
             weight: options.weight.max(1),
             open: options.open,
+            forget: options.forget,
             attended: options.attended,
             peer: options.peer.clone(),
             events: options.events,
@@ -275,6 +279,9 @@ impl Engine {
         (handle, new)
     }
 }
+
+const FORGET_DURABLE: &str = "a durable run cannot forget its calls: going on with it later needs its whole record; start \
+it without `forget`, or not as durable";
 
 /// What a tool is, so that a change is noticed: all of its definition and its version.
 fn identity(tool: &fanout_plan::CatalogTool) -> ToolIdentity {

@@ -6,13 +6,14 @@ use crate::critical_path::{self, Paths};
 use crate::ends::End;
 use crate::event::RunOutcome;
 use crate::event_log::{Happened, Told};
+use crate::forget::Left;
 use crate::hints;
 use crate::report::{AttemptTimes, CallError, CallReport, REPORT_VERSION, Report, WaitReport};
 use crate::run::{RunData, Slot, ms};
 use crate::submitted;
 use crate::tables::Tables;
 use crate::words::{is_failure, outcome};
-use fanout_core::{CallEnd, CallRef, Cause, Outcome, Reason, Time, Wait};
+use fanout_core::{CallEnd, CallRef, Cause, Outcome, Reason, RunId, Time, Wait};
 use fanout_tools::JsonText;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -23,11 +24,11 @@ use std::sync::Arc;
 /// an error that says why there is no result.
 pub(crate) fn record(run: &mut RunData, end: &CallEnd) {
     let call = end.call;
-    let has_elements = call.element.is_none() && run.slots[call.call as usize].elements().is_some();
+    let has_elements = call.element.is_none() && run.top(call.call).is_some_and(|top| top.elements().is_some());
     if !has_elements {
         count(run, end.outcome);
     }
-    let list = (has_elements && end.outcome == Outcome::Succeeded).then(|| list(&run.slots[call.call as usize]));
+    let list = (has_elements && end.outcome == Outcome::Succeeded).then(|| run.top(call.call).map(list)).flatten();
     let missing = missing_error(run, end);
     let valid = run.call(call);
     let value = valid
@@ -37,7 +38,7 @@ pub(crate) fn record(run: &mut RunData, end: &CallEnd) {
     // What has a value in place of a result does not fail the run.
     run.failed |= is_failure(end.outcome) && value.is_none();
     run.call_cancelled |= end.outcome == Outcome::Cancelled;
-    let place = run.ends.push(end);
+    let place = if run.is_later(call.call) { run.ends.push_loose(end) } else { run.ends.push(end) };
     let Some(slot) = run.slot_mut(call) else { return };
     slot.end = place;
     match end.outcome {
@@ -95,7 +96,7 @@ fn list(slot: &Slot) -> JsonText {
 
 /// Why a call has no result, where no tool said so.
 fn missing_error(run: &RunData, end: &CallEnd) -> Option<CallError> {
-    let id_of = |call: u32| run.plan.calls.get(call as usize).map_or("?", |call| &*call.id);
+    let id_of = |call: u32| run.name_of(call);
     let (code, message) = match (end.outcome, end.reason) {
         (Outcome::Succeeded, _) => return None,
         (_, Reason::When) => ("when_false", "its `when` was false".to_owned()),
@@ -145,7 +146,7 @@ pub(crate) fn answer(run: &mut RunData, tables: &Tables, call: CallRef) {
     if reply.is_closed() {
         return;
     }
-    let report = call_report(run, tables, call, slot, &mut Totals(Vec::new()));
+    let report = call_report(run, tables, call, slot, &mut Totals::default());
     // Fails only when nobody waits for it any more.
     let _ = reply.send(Ok(submitted::CallEnd {
         id: report.id,
@@ -190,15 +191,18 @@ impl EndedRun {
         let EndedRun { mut run, outcome, ended, tables } = self;
         let wall_ms = run.ms(ended);
         let Paths { chain, length_ns } = critical_path::measured(&run);
-        let mut hints = hints::of(&run, &tables);
+        let left = run.later.as_mut().and_then(|later| later.take_left()).map(|left| *left);
+        let forgotten = left.as_ref().map(Left::counts);
+        let left = left.unwrap_or_default();
+        let mut hints = hints::of(&run, &tables, left.costs);
         hints.extend(
             run.journal_error
                 .take()
                 .map(|error| format!("the run was ended, since it could not be recorded any more: {error}")),
         );
         let output = output(&run);
-        let mut waits = Totals(Vec::new());
-        let mut ran_ns: u64 = 0;
+        let mut waits = left.waits;
+        let mut ran_ns = left.ran_ns;
         let mut calls = Vec::with_capacity(run.slots.len() + run.counts.elements);
         for place in 0..run.slots.len() {
             for call in run.with_elements(run.serial(place)) {
@@ -225,6 +229,7 @@ impl EndedRun {
             speed_up: if wall_ms > 0.0 { calls_ms / wall_ms } else { 1.0 },
             waits_ms: waits.0.into_iter().map(|(cause, ms)| (Cow::Borrowed(cause), ms)).collect(),
             calls,
+            forgotten,
             output,
             hints,
         }
@@ -232,10 +237,11 @@ impl EndedRun {
 }
 
 /// Waiting by kind of cause, in milliseconds. There are few kinds, and mostly it is the one of the call before.
-struct Totals(Vec<(&'static str, f64)>);
+#[derive(Default)]
+pub(crate) struct Totals(Vec<(&'static str, f64)>);
 
 impl Totals {
-    fn add(&mut self, cause: &'static str, ms: f64) {
+    pub(crate) fn add(&mut self, cause: &'static str, ms: f64) {
         match self.0.iter_mut().find(|(known, _)| *known == cause) {
             Some((_, total)) => *total += ms,
             None => self.0.push((cause, ms)),
@@ -270,6 +276,7 @@ impl Report {
             speed_up: 1.0,
             waits_ms: BTreeMap::new(),
             calls: Vec::new(),
+            forgotten: None,
             output: None,
             hints: vec!["the engine ended before the run did, so there is no account of its calls".to_owned()],
         }
@@ -381,31 +388,45 @@ pub(crate) fn cause(
     cause: Cause,
 ) -> (&'static str, Option<Arc<str>>, Option<Arc<str>>) {
     let key = |claim: u16| {
-        let parent = &run.slots[call.call as usize];
-        let keys = slot.keys.as_ref().or(parent.keys.as_ref())?;
+        let keys = slot.keys.as_ref().or_else(|| run.top(call.call)?.keys.as_ref())?;
         keys.names.get(usize::from(claim)).map(|key| key.text.clone())
     };
     // The holder of another run is named by its number; that run may be gone.
     let holder = |holder: CallRef| {
         if holder.run == run.id { run.call_id(holder) } else { Arc::from("another run") }
     };
+    let (on, key) = match cause {
+        Cause::Input(on) => (Some(run.name_of(on)), None),
+        Cause::Key { holder: on, claim } | Cause::OtherRun { holder: on, claim } => (Some(holder(on)), key(claim)),
+        Cause::Stop(on) | Cause::Reserved(on) | Cause::Flight(on) => (Some(holder(on)), None),
+        Cause::Limit(limit) => (limit_name(run, tables, limit), None),
+        Cause::Rate(rate) => (tables.rate_name(rate).cloned(), None),
+        Cause::Resolve | Cause::Backoff | Cause::Doubt | Cause::Approval | Cause::Pause | Cause::Elements => {
+            (None, None)
+        }
+    };
+    (kind(run.id, cause), on, key)
+}
+
+/// The kind of a cause of waiting in this run.
+pub(crate) fn kind(run: RunId, cause: Cause) -> &'static str {
     match cause {
-        Cause::Input(on) => ("input", run.plan.calls.get(on as usize).map(|call| call.id.clone()), None),
-        Cause::Resolve => ("resolve", None, None),
-        Cause::Key { holder: on, claim } => ("key", Some(holder(on)), key(claim)),
-        Cause::Stop(on) => ("stop", Some(holder(on)), None),
+        Cause::Input(_) => "input",
+        Cause::Resolve => "resolve",
+        Cause::Key { .. } => "key",
+        Cause::Stop(_) => "stop",
         // Keys that moved during the run are held by attempts, as against other runs.
-        Cause::OtherRun { holder: on, claim } if on.run == run.id => ("key", Some(holder(on)), key(claim)),
-        Cause::OtherRun { holder: on, claim } => ("other_run", Some(holder(on)), key(claim)),
-        Cause::Limit(limit) => ("limit", limit_name(run, tables, limit), None),
-        Cause::Reserved(on) => ("reserved", Some(holder(on)), None),
-        Cause::Rate(rate) => ("rate", tables.rate_name(rate).cloned(), None),
-        Cause::Backoff => ("backoff", None, None),
-        Cause::Doubt => ("doubt", None, None),
-        Cause::Approval => ("approval", None, None),
-        Cause::Pause => ("pause", None, None),
-        Cause::Elements => ("elements", None, None),
-        Cause::Flight(on) => ("flight", Some(holder(on)), None),
+        Cause::OtherRun { holder, .. } if holder.run == run => "key",
+        Cause::OtherRun { .. } => "other_run",
+        Cause::Limit(_) => "limit",
+        Cause::Reserved(_) => "reserved",
+        Cause::Rate(_) => "rate",
+        Cause::Backoff => "backoff",
+        Cause::Doubt => "doubt",
+        Cause::Approval => "approval",
+        Cause::Pause => "pause",
+        Cause::Elements => "elements",
+        Cause::Flight(_) => "flight",
     }
 }
 

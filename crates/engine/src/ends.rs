@@ -2,6 +2,7 @@
 //! It does not know which call an end belongs to; each call keeps the place of its own.
 
 use fanout_core::{CallEnd, Cause, Outcome, Time, Wait};
+use smallvec::SmallVec;
 use std::num::NonZeroU32;
 
 /// Entries of a page: what is written now stays in the cache, and nothing is moved when more are needed.
@@ -50,6 +51,8 @@ pub(crate) struct End {
     pub(crate) outcome: Outcome,
 }
 
+/// Marks the places of ends that can be removed: there are fewer than 2^31 of either kind.
+const LOOSE: u32 = 1 << 31;
 /// No moment.
 const NEVER: Time = Time(u64::MAX);
 
@@ -63,13 +66,22 @@ impl End {
 pub(crate) struct Ends {
     ends: Pages<End>,
     waits: Pages<Wait>,
+    /// Those that can be taken out again, and where none is now.
+    loose: Vec<(End, SmallVec<[Wait; 1]>)>,
+    loose_free: Vec<u32>,
     /// Whether a call waited for another one's key or success.
     pub(crate) ordered: bool,
 }
 
 impl Ends {
     pub(crate) fn new() -> Ends {
-        Ends { ends: Pages { pages: Vec::new() }, waits: Pages { pages: Vec::new() }, ordered: false }
+        Ends {
+            ends: Pages { pages: Vec::new() },
+            waits: Pages { pages: Vec::new() },
+            loose: Vec::new(),
+            loose_free: Vec::new(),
+            ordered: false,
+        }
     }
 
     /// Keeps an end.
@@ -90,16 +102,53 @@ impl Ends {
         NonZeroU32::new(u32::try_from(self.ends.len()).unwrap_or(u32::MAX)).map(EndPlace)
     }
 
+    /// Keeps an end until it is removed.
+    pub(crate) fn push_loose(&mut self, end: &CallEnd) -> Option<EndPlace> {
+        let place = self.loose_free.pop().unwrap_or_else(|| u32::try_from(self.loose.len()).unwrap_or(LOOSE - 1));
+        let kept = End {
+            ended: end.ended,
+            started: end.started.unwrap_or(NEVER),
+            attempts: end.attempts,
+            first_wait: LOOSE | place,
+            waits: u32::try_from(end.waits.len()).unwrap_or(u32::MAX),
+            outcome: end.outcome,
+        };
+        match self.loose.get_mut(place as usize) {
+            Some(entry) => *entry = (kept, end.waits.clone()),
+            None => self.loose.push((kept, end.waits.clone())),
+        }
+        NonZeroU32::new(LOOSE | place).map(EndPlace)
+    }
+
+    /// Nobody looks at this end any more.
+    pub(crate) fn remove(&mut self, place: EndPlace) {
+        let place = place.0.get();
+        if place & LOOSE != 0
+            && let Some((_, waits)) = self.loose.get_mut((place & !LOOSE) as usize)
+        {
+            *waits = SmallVec::new();
+            self.loose_free.push(place & !LOOSE);
+        }
+    }
+
     /// The end at a place.
     pub(crate) fn get(&self, place: EndPlace) -> Option<&End> {
-        self.ends.get(place.0.get() as usize - 1)
+        let place = place.0.get();
+        if place & LOOSE != 0 {
+            return self.loose.get((place & !LOOSE) as usize).map(|(end, _)| end);
+        }
+        self.ends.get(place as usize - 1)
     }
 
     /// What a call waited for, in order.
     pub(crate) fn waits(&self, end: &End) -> impl ExactSizeIterator<Item = Wait> {
         let first = end.first_wait as usize;
         let none = Wait { cause: Cause::Resolve, ns: 0 };
-        (0..end.waits as usize).map(move |wait| self.waits.get(first + wait).copied().unwrap_or(none))
+        let loose = (end.first_wait & LOOSE != 0).then(|| self.loose.get((end.first_wait & !LOOSE) as usize)).flatten();
+        (0..end.waits as usize).map(move |wait| {
+            let kept = loose.map_or_else(|| self.waits.get(first + wait), |(_, waits)| waits.get(wait));
+            kept.copied().unwrap_or(none)
+        })
     }
 }
 

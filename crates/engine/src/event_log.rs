@@ -3,7 +3,7 @@
 
 use crate::event::{EVENTS_VERSION, Outcome, RunEvent, What};
 use crate::run::ms;
-use fanout_core::CallRef;
+use fanout_core::{CallRef, RunId};
 use fanout_plan::{Catalog, ToolId};
 use futures_util::Stream;
 use std::borrow::Cow;
@@ -69,6 +69,37 @@ pub(crate) enum Happened {
     Other(Box<What>),
 }
 
+impl Happened {
+    /// The same in the words of the public API.
+    fn what(&self, id: impl Fn(Name) -> Arc<str>, catalog: &Catalog) -> What {
+        match self {
+            Happened::Started { call, tool, attempt, after_doubt } => What::CallStarted {
+                call: id(*call),
+                tool: catalog.tool(*tool).spec.name.clone(),
+                attempt: *attempt,
+                after_doubt: *after_doubt,
+            },
+            Happened::Ended { call, outcome, error, ran_ns, waited_ns } => What::CallEnded {
+                call: id(*call),
+                outcome: *outcome,
+                code: error.as_ref().map(|error| error.code.to_string()),
+                message: error.as_ref().map(|error| error.message.clone()),
+                ran_ms: ms(*ran_ns),
+                waited_ms: ms(*waited_ns),
+            },
+            Happened::Other(what) => (**what).clone(),
+        }
+    }
+
+    /// The same with the names in it, for a log that does not know them.
+    pub(crate) fn named(self, id: impl Fn(Name) -> Arc<str>, catalog: &Catalog) -> Happened {
+        match self {
+            Happened::Other(what) => Happened::Other(what),
+            named => Happened::Other(Box::new(named.what(id, catalog))),
+        }
+    }
+}
+
 /// The code and the message of an error.
 #[derive(Debug)]
 pub(crate) struct Told {
@@ -85,6 +116,13 @@ pub(crate) struct Name {
 }
 
 const NO_ELEMENT: u32 = u32::MAX;
+
+impl Name {
+    /// The call of this run.
+    pub(crate) fn of_run(self, run: RunId) -> CallRef {
+        CallRef { run, call: self.call, element: (self.element != NO_ELEMENT).then_some(self.element) }
+    }
+}
 
 impl From<CallRef> for Name {
     fn from(call: CallRef) -> Name {
@@ -143,23 +181,7 @@ impl EventLog {
 
     /// An event in the words of the public API.
     fn event(&self, seq: u64, noted: &Noted) -> RunEvent {
-        let what = match &noted.what {
-            Happened::Started { call, tool, attempt, after_doubt } => What::CallStarted {
-                call: self.id(*call),
-                tool: self.catalog.tool(*tool).spec.name.clone(),
-                attempt: *attempt,
-                after_doubt: *after_doubt,
-            },
-            Happened::Ended { call, outcome, error, ran_ns, waited_ns } => What::CallEnded {
-                call: self.id(*call),
-                outcome: *outcome,
-                code: error.as_ref().map(|error| error.code.to_string()),
-                message: error.as_ref().map(|error| error.message.clone()),
-                ran_ms: ms(*ran_ns),
-                waited_ms: ms(*waited_ns),
-            },
-            Happened::Other(what) => (**what).clone(),
-        };
+        let what = noted.what.what(|name| self.id(name), &self.catalog);
         RunEvent { v: EVENTS_VERSION, seq, at_ms: ms(noted.at_ns), what }
     }
 }

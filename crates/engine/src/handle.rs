@@ -180,6 +180,10 @@ pub struct RunOptions {
     pub weight: u32,
     /// Whether calls may be added until [`RunHandle::close`]; else the run ends with its last call.
     pub open: bool,
+    /// Whether calls that are added are forgotten once they have ended, so that a run of a million calls holds no more
+    /// than those that are open. An added call then refers only to calls of the plan and to those added in the same
+    /// list ([`RunHandle::add_calls`]); [`Report::forgotten`] counts those that are gone. Not for durable runs.
+    pub forget: bool,
     /// Whether somebody can answer questions (the default): else a call that has to be approved is denied at once.
     pub attended: bool,
     /// Who is told and asked by tools while they work; questions have no answer without one.
@@ -194,7 +198,16 @@ pub struct RunOptions {
 
 impl Default for RunOptions {
     fn default() -> RunOptions {
-        RunOptions { weight: 1, open: false, attended: true, peer: None, cache: true, events: true, parent: None }
+        RunOptions {
+            weight: 1,
+            open: false,
+            forget: false,
+            attended: true,
+            peer: None,
+            cache: true,
+            events: true,
+            parent: None,
+        }
     }
 }
 

@@ -15,29 +15,38 @@ struct Cost {
     total: Duration,
 }
 
-/// The hints of a run, the most costly tool first.
-pub(crate) fn of(run: &RunData, tables: &Tables) -> Vec<String> {
-    if !tables.catalog.tools().iter().any(|tool| tool.undeclared) {
-        return Vec::new();
-    }
-    let mut costs: BTreeMap<u32, Cost> = BTreeMap::new();
-    let undeclared = |tool: ToolId| tables.catalog.tool(tool).undeclared;
-    for call in 0..u32::try_from(run.slots.len()).unwrap_or(u32::MAX) {
-        for call in run.with_elements(call) {
-            for (holder, duration) in key_waits(run, call) {
-                let mut blamed = [run.tool(call), run.tool(holder)].map(|tool| undeclared(tool).then_some(tool.0));
-                if blamed[0] == blamed[1] {
-                    blamed[1] = None;
-                }
-                for tool in blamed.into_iter().flatten() {
-                    let cost = costs.entry(tool).or_default();
-                    cost.waits += 1;
-                    cost.total += duration;
-                }
+/// What undeclared tools cost a run.
+#[derive(Default)]
+pub(crate) struct Costs(BTreeMap<u32, Cost>);
+
+impl Costs {
+    /// Counts what a call waited for.
+    pub(crate) fn note(&mut self, run: &RunData, tables: &Tables, call: CallRef) {
+        let undeclared = |tool: ToolId| tables.catalog.tool(tool).undeclared;
+        for (holder, duration) in key_waits(run, call) {
+            let tools = [Some(run.tool(call)), run.tool_of(holder)];
+            let mut blamed = tools.map(|tool| tool.filter(|tool| undeclared(*tool)));
+            if blamed[0] == blamed[1] {
+                blamed[1] = None;
+            }
+            for tool in blamed.into_iter().flatten() {
+                let cost = self.0.entry(tool.0).or_default();
+                cost.waits += 1;
+                cost.total += duration;
             }
         }
     }
-    let mut costs: Vec<(u32, Cost)> = costs.into_iter().collect();
+}
+
+/// The hints of a run, the most costly tool first; `costs` are those of calls that are gone.
+pub(crate) fn of(run: &RunData, tables: &Tables, mut costs: Costs) -> Vec<String> {
+    if !tables.catalog.tools().iter().any(|tool| tool.undeclared) {
+        return Vec::new();
+    }
+    for call in 0..u32::try_from(run.slots.len()).unwrap_or(u32::MAX) {
+        run.with_elements(call).for_each(|call| costs.note(run, tables, call));
+    }
+    let mut costs: Vec<(u32, Cost)> = costs.0.into_iter().collect();
     costs.sort_by_key(|(_, cost)| std::cmp::Reverse(cost.total));
     costs.iter().map(|(tool, cost)| hint(tables.catalog.tool(ToolId(*tool)), cost)).collect()
 }

@@ -61,6 +61,7 @@ pub(crate) struct NewRun {
     pub(crate) plan: ValidPlan,
     pub(crate) weight: u32,
     pub(crate) open: bool,
+    pub(crate) forget: bool,
     pub(crate) attended: bool,
     pub(crate) peer: Option<Arc<dyn fanout_tools::Peer>>,
     pub(crate) events: bool,

@@ -37,6 +37,9 @@ pub struct Report {
     pub waits_ms: BTreeMap<Cow<'static, str>, f64>,
     /// Every call in serial (call) order, elements behind their `foreach` call.
     pub calls: Vec<CallReport>,
+    /// How many further calls ended how, of a run that forgets calls that were added; those are not in `calls`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forgotten: Option<Forgotten>,
     /// The plan's `output`, filled in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<serde_json::Value>")]
@@ -44,6 +47,23 @@ pub struct Report {
     /// What would make the next run faster or safer, such as tools whose missing declaration made calls run
     /// one by one.
     pub hints: Vec<String>,
+}
+
+/// Calls that a run did not keep, by outcome; a `foreach` call counts with its elements.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Forgotten {
+    /// Ended with a result.
+    pub succeeded: u64,
+    /// Ended with an error.
+    pub failed: u64,
+    /// Skipped.
+    pub skipped: u64,
+    /// Cancelled.
+    pub cancelled: u64,
+    /// Refused.
+    pub denied: u64,
+    /// Nobody knows whether it took effect.
+    pub in_doubt: u64,
 }
 
 /// The account of a call.

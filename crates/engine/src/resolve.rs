@@ -36,8 +36,8 @@ pub(crate) fn resolve(tables: &Tables, run: &mut RunData, call: CallRef, again: 
 /// A result that is there but cannot be looked into looks like one that is not there; this tells which it is.
 fn too_deep(run: &RunData, call: CallRef) -> Option<Refused> {
     let inputs = run.call(call).inputs.iter().map(|(input, _)| *input);
-    let input = inputs.into_iter().find(|input| run.slots[*input as usize].is_unreadable())?;
-    let id = &run.plan.calls[input as usize].id;
+    let input = inputs.into_iter().find(|input| run.top(*input).is_some_and(Slot::is_unreadable))?;
+    let id = run.name_of(input);
     let message =
         format!("the result of `{id}` is nested more than 127 levels deep, so no part of it can be referred to");
     Some(error("result_too_deep", message))
@@ -72,11 +72,13 @@ fn elements(run: &mut RunData, call: CallRef) -> Result<Resolution, Refused> {
     let count = list.len();
     run.counts.elements += count;
     run.counts.expanded += 1;
-    run.slots[call.call as usize].more().elements = Some(Elements {
-        items: list.into_iter().map(Arc::new).collect(),
-        slots: (0..count).map(|_| Slot::default()).collect(),
-        ids: (0..count).map(|index| format!("{id}[{index}]").into()).collect(),
-    });
+    if let Some(top) = run.top_mut(call.call) {
+        top.more().elements = Some(Elements {
+            items: list.into_iter().map(Arc::new).collect(),
+            slots: (0..count).map(|_| Slot::default()).collect(),
+            ids: (0..count).map(|index| format!("{id}[{index}]").into()).collect(),
+        });
+    }
     Ok(Resolution::Elements(u32::try_from(count).unwrap_or(u32::MAX)))
 }
 
@@ -108,7 +110,7 @@ fn arguments(tables: &Tables, run: &mut RunData, call: CallRef) -> Result<Resolu
     let canonical = Canonical::new(&tables.base_dir);
     let keys = translate::keys(&valid.effects, ArgsView::Known(&args), &canonical);
     let announced = run.slot(call).and_then(|slot| slot.keys.as_ref());
-    let announced = announced.or(run.slots[call.call as usize].keys.as_ref());
+    let announced = announced.or_else(|| run.top(call.call)?.keys.as_ref());
     if let (Some(keys), Some(announced)) = (&keys, announced) {
         within(keys, announced)?;
     }

@@ -5,6 +5,7 @@ use crate::breaks::Breaks;
 use crate::ends::{End, EndPlace, Ends};
 use crate::event::What;
 use crate::event_log::{Happened, Noted};
+use crate::forget::{Later, LaterCall};
 use crate::handle::SharedGuard;
 use crate::report::{CallError, WaitReport};
 use crate::submitted::Reply;
@@ -29,6 +30,8 @@ pub(crate) struct RunData {
     pub(crate) shared: Option<SharedGuard>,
     /// One per call of `plan.calls`.
     pub(crate) slots: Vec<Slot>,
+    /// Where calls that are added are forgotten: those, which are not in `plan.calls`.
+    pub(crate) later: Option<Later>,
     pub(crate) ends: Ends,
     pub(crate) breaks: Breaks,
     pub(crate) began: Time,
@@ -223,6 +226,7 @@ impl RunData {
             names,
             shared: None,
             slots: Vec::with_capacity(plan.calls.len()),
+            later: None,
             ends: Ends::new(),
             breaks: Breaks::default(),
             began: now,
@@ -265,17 +269,88 @@ impl RunData {
         }
     }
 
+    /// The calls that are added from now on are forgotten.
+    pub(crate) fn forget_added(&mut self) {
+        self.plan.forget_added();
+        self.settings.forget_added();
+        self.later = Some(Later::new(self.slots.len()));
+    }
+
+    /// As [`RunData::list`], of calls that are forgotten.
+    pub(crate) fn list_later(&mut self, calls: Vec<ValidCall>, keys: Vec<Option<Arc<Keys>>>, now: Time) {
+        for (valid, keys) in calls.into_iter().zip(keys) {
+            let inputs = valid.inputs.clone();
+            if let Some(later) = &mut self.later {
+                later.push(LaterCall { valid, slot: Slot { keys, ..Slot::default() }, listed: now });
+            }
+            for (input, needs) in inputs {
+                if let Some(slot) = self.top_mut(input) {
+                    slot.users += u32::from(needs == Needs::Result);
+                }
+            }
+        }
+    }
+
+    /// How many calls there are, without elements, and with those that were forgotten.
+    pub(crate) fn listed_calls(&self) -> usize {
+        self.later.as_ref().map_or(self.slots.len(), |later| later.next() as usize)
+    }
+
+    /// Whether this call is one that is forgotten.
+    pub(crate) fn is_later(&self, call: u32) -> bool {
+        self.later.is_some() && call as usize >= self.slots.len()
+    }
+
+    fn later(&self, call: u32) -> Option<&LaterCall> {
+        self.later.as_ref()?.get(call)
+    }
+
     pub(crate) fn call(&self, call: CallRef) -> &ValidCall {
-        &self.plan.calls[call.call as usize]
+        self.valid(call.call).expect("a call that is there")
+    }
+
+    fn valid(&self, call: u32) -> Option<&ValidCall> {
+        match self.plan.calls.get(call as usize) {
+            Some(valid) => Some(valid),
+            None => self.later(call).map(|call| &call.valid),
+        }
     }
 
     pub(crate) fn tool(&self, call: CallRef) -> ToolId {
         self.call(call).tool
     }
 
+    /// The tool of a call that may be gone.
+    pub(crate) fn tool_of(&self, call: CallRef) -> Option<ToolId> {
+        let gone = || Some(self.later.as_ref()?.gone(call.call)?.1);
+        self.valid(call.call).map(|valid| valid.tool).or_else(gone)
+    }
+
+    /// The id of a call that may be gone.
+    pub(crate) fn name_of(&self, call: u32) -> Arc<str> {
+        let gone = || Some(self.later.as_ref()?.gone(call)?.0.clone());
+        self.valid(call).map(|valid| valid.id.clone()).or_else(gone).unwrap_or_else(|| "an earlier call".into())
+    }
+
+    /// The slot of a call, not of an element.
+    pub(crate) fn top(&self, call: u32) -> Option<&Slot> {
+        match self.slots.get(call as usize) {
+            Some(slot) => Some(slot),
+            None => self.later(call).map(|call| &call.slot),
+        }
+    }
+
+    /// The slot of a call, not of an element.
+    pub(crate) fn top_mut(&mut self, call: u32) -> Option<&mut Slot> {
+        match self.slots.get_mut(call as usize) {
+            Some(slot) => Some(slot),
+            None => self.later.as_mut()?.get_mut(call).map(|call| &mut call.slot),
+        }
+    }
+
     /// The slot of a call or element.
     pub(crate) fn slot(&self, call: CallRef) -> Option<&Slot> {
-        let slot = self.slots.get(call.call as usize)?;
+        let slot = self.top(call.call)?;
         match call.element {
             None => Some(slot),
             Some(element) => slot.elements()?.slots.get(element as usize),
@@ -284,7 +359,7 @@ impl RunData {
 
     /// The slot of a call or element.
     pub(crate) fn slot_mut(&mut self, call: CallRef) -> Option<&mut Slot> {
-        let slot = self.slots.get_mut(call.call as usize)?;
+        let slot = self.top_mut(call.call)?;
         match call.element {
             None => Some(slot),
             Some(element) => slot.more.as_mut()?.elements.as_mut()?.slots.get_mut(element as usize),
@@ -314,8 +389,11 @@ impl RunData {
 
     /// When a call was listed.
     pub(crate) fn listed_at(&self, call: u32) -> Time {
-        let batch = self.listed.iter().rev().find(|(first, _)| *first <= call);
-        batch.map_or(self.began, |(_, at)| *at)
+        if let Some(later) = self.later(call) {
+            return later.listed;
+        }
+        let after = self.listed.partition_point(|(first, _)| *first <= call);
+        after.checked_sub(1).map_or(self.began, |at| self.listed[at].1)
     }
 
     /// The index of the call at this place of the serial order.
@@ -332,7 +410,7 @@ impl RunData {
 
     /// A call and its elements.
     pub(crate) fn with_elements(&self, call: u32) -> impl Iterator<Item = CallRef> + use<> {
-        let elements = self.slots[call as usize].elements().map_or(0, |elements| elements.slots.len());
+        let elements = self.top(call).and_then(Slot::elements).map_or(0, |elements| elements.slots.len());
         let run = self.id;
         let elements = (0..u32::try_from(elements).unwrap_or(u32::MAX)).map(Some);
         std::iter::once(None).chain(elements).map(move |element| CallRef { run, call, element })
@@ -340,10 +418,9 @@ impl RunData {
 
     /// The id of a call, with its index where it is an element.
     pub(crate) fn call_id(&self, call: CallRef) -> Arc<str> {
-        let element = call
-            .element
-            .and_then(|element| self.slots[call.call as usize].elements()?.ids.get(element as usize).cloned());
-        element.unwrap_or_else(|| self.plan.calls[call.call as usize].id.clone())
+        let element =
+            call.element.and_then(|element| self.top(call.call)?.elements()?.ids.get(element as usize).cloned());
+        element.unwrap_or_else(|| self.name_of(call.call))
     }
 
     /// The call of this id, which may be one of an element.
@@ -360,17 +437,19 @@ impl RunData {
     pub(crate) fn scope(&self, call: CallRef) -> RunScope<'_> {
         let item = call.element.and_then(|element| {
             let index = element as usize;
-            Some((self.slots[call.call as usize].elements()?.items.get(index)?, index))
+            Some((self.top(call.call)?.elements()?.items.get(index)?, index))
         });
         RunScope { run: self, item }
     }
 
     /// The call has ended: what only it looked into need not stay parsed.
     pub(crate) fn release_inputs(&mut self, call: u32) {
-        let RunData { plan, slots, .. } = self;
-        for (input, needs) in &plan.calls[call as usize].inputs {
-            if *needs == Needs::Result {
-                let slot = &mut slots[*input as usize];
+        let mut at = 0;
+        while let Some(&(input, needs)) = self.valid(call).and_then(|valid| valid.inputs.get(at)) {
+            at += 1;
+            if needs == Needs::Result
+                && let Some(slot) = self.top_mut(input)
+            {
                 slot.users = slot.users.saturating_sub(1);
                 if slot.users == 0 {
                     slot.parsed = OnceCell::new();
@@ -406,7 +485,10 @@ impl RunData {
             return;
         }
         let at_ns = now.0.saturating_sub(self.began.0);
-        let what = what(self);
+        let mut what = what(self);
+        if self.later.is_some() {
+            what = what.named(|name| self.call_id(name.of_run(self.id)), self.plan.catalog());
+        }
         if let Some(events) = &mut self.events {
             events.push(Noted { at_ns, what });
         }
@@ -451,15 +533,15 @@ pub(crate) struct RunScope<'a> {
 
 impl Scope for RunScope<'_> {
     fn result(&self, call: u32) -> Option<&Arc<Value>> {
-        self.run.slots.get(call as usize)?.value()
+        self.run.top(call)?.value()
     }
 
     fn text(&self, call: u32) -> Option<&RawValue> {
-        self.run.slots.get(call as usize)?.result().map(|result| &**result)
+        self.run.top(call)?.result().map(|result| &**result)
     }
 
     fn outcome(&self, call: u32) -> &str {
-        let end = self.run.slots.get(call as usize).and_then(|slot| self.run.end(slot));
+        let end = self.run.top(call).and_then(|slot| self.run.end(slot));
         end.map_or("waiting", |end| outcome_name(end.outcome))
     }
 

@@ -181,7 +181,7 @@ impl Simulation {
                     }
                     Action::RunEnded { .. } => return,
                     Action::Abort { .. } | Action::Retry { .. } | Action::Ask { .. } | Action::Illegal { .. } => {}
-                    Action::Reuse { .. } | Action::Keep { .. } | Action::Forget { .. } => {}
+                    Action::Reuse { .. } | Action::Keep { .. } | Action::Forget { .. } | Action::DropCall { .. } => {}
                 }
             }
             let timer = self.core.poll_timeout();

@@ -77,7 +77,7 @@ pub struct WaitingCall {
 pub(crate) fn take(core: &Core, tables: &Tables, run: &RunData, now: Time) -> Snapshot {
     let mut snapshot = Snapshot { elapsed: now.since(run.began), paused: run.paused, ..Snapshot::default() };
     let ended = run.counts;
-    let total = run.slots.len() + ended.elements - ended.expanded;
+    let total = run.listed_calls() + ended.elements - ended.expanded;
     let mut running = 0;
     for view in core.view().calls(run.id) {
         let Some(slot) = run.slot(view.call) else { continue };

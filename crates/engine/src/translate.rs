@@ -37,6 +37,8 @@ pub(crate) struct TranslatedCalls {
 pub(crate) struct SettingsCache {
     /// Nothing is handed on in this run.
     without_cache: bool,
+    /// Calls go before the run does: only what they share with their tool stays where it is.
+    forgets: bool,
     /// The limits of the plan.
     limits: Vec<(Arc<str>, LimitId)>,
     settings: HashMap<Shared, Arc<Settings>>,
@@ -68,17 +70,17 @@ pub(crate) fn run(tables: &Tables, run: RunId, plan: &ValidPlan, cache: bool) ->
         limit_names.push((id, format!("plan {name}").into()));
         settings.limits.push((name.as_str().into(), id));
     }
-    let TranslatedCalls { calls, keys } = calls(tables, plan, 0, &mut settings);
+    let TranslatedCalls { calls, keys } = calls(tables, &plan.calls, &mut settings);
     Translated { run, calls, keys, limits, limit_names, settings }
 }
 
-/// Translates the calls of a plan from `first` on.
-pub(crate) fn calls(tables: &Tables, plan: &ValidPlan, first: usize, cache: &mut SettingsCache) -> TranslatedCalls {
+/// Translates calls of a plan.
+pub(crate) fn calls(tables: &Tables, calls: &[ValidCall], cache: &mut SettingsCache) -> TranslatedCalls {
     let canonical = Canonical::new(&tables.base_dir);
-    let count = plan.calls.len().saturating_sub(first);
-    let mut translated = TranslatedCalls { calls: Vec::with_capacity(count), keys: Vec::with_capacity(count) };
-    for call in &plan.calls[first..] {
-        let keys = cache.keys(call, &canonical);
+    let mut translated =
+        TranslatedCalls { calls: Vec::with_capacity(calls.len()), keys: Vec::with_capacity(calls.len()) };
+    for call in calls {
+        let keys = cache.keys(tables, call, &canonical);
         translated.calls.push(CallSpec {
             inputs: inputs(call),
             claims: keys.as_ref().map_or_else(|| NO_CLAIMS.clone(), |keys| keys.claims.clone()),
@@ -119,12 +121,25 @@ impl SettingsCache {
         self.without_cache
     }
 
-    fn keys(&mut self, call: &ValidCall, canonical: &Canonical<'_>) -> Option<Arc<Keys>> {
+    /// The calls that follow are forgotten.
+    pub(crate) fn forget_added(&mut self) {
+        self.forgets = true;
+    }
+
+    /// Whether the address of something stands for it as long as the run lasts.
+    fn stays<T>(&self, own: &Arc<T>, of_tool: &Arc<T>) -> bool {
+        !self.forgets || Arc::ptr_eq(own, of_tool)
+    }
+
+    fn keys(&mut self, tables: &Tables, call: &ValidCall, canonical: &Canonical<'_>) -> Option<Arc<Keys>> {
         if call.effects.is_empty() {
             return None;
         }
         if call.effects.arguments().next().is_some() {
             return keys(&call.effects, ArgsView::Partial(&call.args), canonical);
+        }
+        if !self.stays(&call.effects, &tables.catalog.tool(call.tool).effects) {
+            return keys(&call.effects, ArgsView::Unknown, canonical);
         }
         let address = Arc::as_ptr(&call.effects).addr();
         if let Some(known) = self.constant_keys.get(&address) {
@@ -142,6 +157,10 @@ impl SettingsCache {
             effects: Arc::as_ptr(&call.effects).addr(),
             has_value: call.on_failure_value.is_some(),
         };
+        let tool = tables.catalog.tool(call.tool);
+        if !self.stays(&call.settings, &tool.settings) || !self.stays(&call.effects, &tool.effects) {
+            return Arc::new(self.make(tables, call));
+        }
         if let Some((last, known)) = &self.last
             && *last == shared
         {

@@ -5,23 +5,24 @@ use crate::catalog::{Catalog, ToolId};
 use crate::condition::Condition;
 use crate::diagnostic::{Diagnostic, Problems, Severity, Source};
 use crate::effects::Effects;
+use crate::ids::Ids;
 use crate::node::At;
 use crate::order::{Cycle, serial_order};
 use crate::plan::{Call, InputSpec, Plan, PlanOnFailure};
 use crate::spec::SettingsSpec;
 use crate::template::Template;
 use crate::valid_call::Checker;
-use hashbrown::{DefaultHashBuilder, HashTable};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
-use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// A plan has at most this many calls.
 pub const CALLS_MAX: usize = 1_000_000;
+/// A run that forgets its calls has at most this many in all: they are numbered.
+pub const FORGOTTEN_MAX: usize = u32::MAX as usize / 2;
 /// A `foreach` over a list that is known before the run has at most this many elements.
 pub const ELEMENTS_MAX: usize = 10_000;
 
@@ -82,75 +83,6 @@ pub enum Needs {
     Result,
     /// That it has ended.
     Outcome,
-}
-
-/// The ids of a plan's calls and where they stand.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Ids {
-    table: HashTable<u32>,
-    /// Those of the plan, shared with who speaks of its calls, and those added later.
-    planned: Arc<Vec<Arc<str>>>,
-    added: Vec<Arc<str>>,
-    hasher: DefaultHashBuilder,
-}
-
-impl Ids {
-    /// The index of a call.
-    pub(crate) fn find(&self, id: &str) -> Option<u32> {
-        self.table.find(self.hasher.hash_one(id), |index| **self.name(*index) == *id).copied()
-    }
-
-    /// How many calls there are.
-    pub(crate) fn len(&self) -> usize {
-        self.planned.len() + self.added.len()
-    }
-
-    /// The id of a call.
-    pub(crate) fn name(&self, index: u32) -> &Arc<str> {
-        name_of(&self.planned, &self.added, index)
-    }
-
-    /// All ids.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.planned.iter().chain(&self.added)
-    }
-
-    /// The plan has these calls.
-    fn seal(&mut self) {
-        self.planned = Arc::new(std::mem::take(&mut self.added));
-    }
-
-    /// Adds the next call; gives the index of the one that has this id already.
-    pub(crate) fn push(&mut self, id: &Arc<str>) -> Option<u32> {
-        let index = u32::try_from(self.len()).unwrap_or(u32::MAX);
-        let hash = self.hasher.hash_one(&**id);
-        let Ids { table, planned, added, hasher } = self;
-        let entry = table.entry(
-            hash,
-            |index| **name_of(planned, added, *index) == **id,
-            |index| hasher.hash_one(&**name_of(planned, added, *index)),
-        );
-        let known = match entry {
-            hashbrown::hash_table::Entry::Occupied(entry) => Some(*entry.get()),
-            hashbrown::hash_table::Entry::Vacant(entry) => {
-                entry.insert(index);
-                None
-            }
-        };
-        self.added.push(id.clone());
-        known
-    }
-
-    fn reserve(&mut self, more: usize) {
-        let Ids { table, planned, added, hasher } = self;
-        table.reserve(more, |index| hasher.hash_one(&**name_of(planned, added, *index)));
-        added.reserve(more);
-    }
-}
-
-fn name_of<'a>(planned: &'a [Arc<str>], added: &'a [Arc<str>], index: u32) -> &'a Arc<str> {
-    let index = index as usize;
-    planned.get(index).unwrap_or_else(|| &added[index - planned.len()])
 }
 
 impl Plan {
@@ -233,16 +165,27 @@ impl ValidPlan {
 
     /// The ids of `calls`, without those of [`ValidPlan::extend`].
     pub fn ids(&self) -> &Arc<Vec<Arc<str>>> {
-        &self.ids.planned
+        self.ids.planned()
     }
 
-    /// The index of a call, those of [`ValidPlan::extend`] included.
+    /// The index of a call, those of [`ValidPlan::extend`] included unless they were forgotten.
     pub fn find(&self, id: &str) -> Option<u32> {
-        self.ids.find(id)
+        self.ids.find(id).or_else(|| self.ids.find_earlier(id))
+    }
+
+    /// Calls that are added from now on refer only to those known so far and to those added with them, so that each
+    /// can be forgotten when it has ended.
+    pub fn forget_added(&mut self) {
+        self.ids.forget_added();
+    }
+
+    /// Forgets a call that was added; its id can be used again.
+    pub fn forget(&mut self, id: &str) {
+        self.ids.forget(id);
     }
 
     /// Checks calls that are added while the plan runs. They stand behind those known so far and refer only
-    /// backwards; their indexes go on where the known ones end. Their ids are known from then on; `self.calls`
+    /// backwards (after [`ValidPlan::forget_added`]: to those of the plan and of this list); their indexes go on where the known ones end. Their ids are known from then on; `self.calls`
     /// stays as it is.
     ///
     /// # Errors
@@ -250,8 +193,9 @@ impl ValidPlan {
     pub fn extend(&mut self, calls: Vec<Call>) -> Result<Vec<ValidCall>, Vec<Diagnostic>> {
         let mut problems = Problems::new(None);
         let first = self.ids.len();
-        if first + calls.len() > CALLS_MAX {
-            let message = format!("the run would have {} calls; at most {CALLS_MAX} are run", first + calls.len());
+        let most = if self.ids.forgets() { FORGOTTEN_MAX } else { CALLS_MAX };
+        if calls.len() > CALLS_MAX || first + calls.len() > most {
+            let message = format!("the run would have {} calls; at most {most} are run", first + calls.len());
             problems.error(&At::Root, "too_many_calls", message);
             return Err(problems.finish());
         }
@@ -262,21 +206,8 @@ impl ValidPlan {
             self.ids.forget_from(first);
             return Err(problems.finish());
         }
+        self.ids.accept();
         Ok(valid)
-    }
-}
-
-impl Ids {
-    /// Forgets the calls from this index on.
-    fn forget_from(&mut self, first: usize) {
-        let planned = self.planned.len();
-        for (place, name) in self.added.iter().enumerate().skip(first - planned) {
-            let hash = self.hasher.hash_one(&**name);
-            if let Ok(entry) = self.table.find_entry(hash, |known| *known as usize == planned + place) {
-                entry.remove();
-            }
-        }
-        self.added.truncate(first - planned);
     }
 }
 

@@ -5,13 +5,15 @@ use crate::catalog::{Catalog, CatalogTool, ToolId};
 use crate::condition::{self, Condition, Name};
 use crate::diagnostic::Problems;
 use crate::effects::Effects;
+use crate::ids::Ids;
 use crate::node::At;
 use crate::path::Path;
 use crate::plan::{Call, CallOnFailure, InputSpec};
 use crate::reference::{From, Reference, Scanned, scan, split, whole};
 use crate::spec::{RetrySpec, SettingsSpec};
 use crate::template::{Piece, Template, Tree, raw, select};
-use crate::valid::{ELEMENTS_MAX, Ids, Needs, ValidCall};
+use crate::valid::{ELEMENTS_MAX, Needs, ValidCall};
+use hashbrown::HashSet;
 use serde_json::{Map, Value};
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,9 +33,9 @@ pub(crate) struct Checker<'c> {
     /// The tool of the call before: plans use one tool many times.
     last_tool: Option<(Arc<str>, ToolId)>,
     /// Tools whose own settings and effects were looked at.
-    seen_tools: Vec<bool>,
+    seen_tools: HashSet<ToolId>,
     /// Tools whose own retries were warned of.
-    warned_tools: Vec<bool>,
+    warned_tools: HashSet<ToolId>,
     /// Comparisons of ids that may still be made to find what was meant.
     comparisons_left: usize,
     /// Merged settings, most recent last.
@@ -63,6 +65,9 @@ fn once(mut edges: Edges) -> Edges {
 
 /// At most so many ids are compared in all to find what was meant: advice must not cost more than the check.
 const COMPARISONS_MAX: usize = 1_000_000;
+/// What to do about a reference to a call that may have been forgotten.
+const FORGETS: &str = "this run forgets calls that have ended, so an added call refers only to calls of the plan and to those \
+added in the same list; put the value itself in its place";
 /// So many different merged settings are remembered for sharing.
 const MERGED_MAX: usize = 16;
 
@@ -85,8 +90,8 @@ impl<'c> Checker<'c> {
             inputs_value: None,
             inputs_used: BTreeSet::new(),
             last_tool: None,
-            seen_tools: vec![false; catalog.tools().len()],
-            warned_tools: vec![false; catalog.tools().len()],
+            seen_tools: HashSet::new(),
+            warned_tools: HashSet::new(),
             comparisons_left: COMPARISONS_MAX,
             merged: Vec::new(),
         }
@@ -171,7 +176,7 @@ impl<'c> Checker<'c> {
 
     /// What is told once for a tool however many calls use it.
     fn tool_once(&mut self, id: ToolId, at: &At<'_>) {
-        if std::mem::replace(&mut self.seen_tools[id.0 as usize], true) {
+        if !self.seen_tools.insert(id) {
             return;
         }
         let tool = self.catalog.tool(id);
@@ -439,12 +444,17 @@ impl<'c> Checker<'c> {
 
     fn edge_in(&mut self, id: &str, whole: &str, needs: Needs, here: Here<'_>, edges: &mut Edges) -> Option<u32> {
         let Some(call) = self.ids.find(id) else {
-            let near = self.comparisons_left.checked_sub(self.ids.len()).and_then(|left| {
+            let near = self.comparisons_left.checked_sub(self.ids.names().len()).and_then(|left| {
                 self.comparisons_left = left;
                 crate::nearest::nearest(id, self.ids.names().map(|name| &**name))
             });
             let message = format!("there is no call `{}`", crate::path::shorten(id, 60));
-            self.problems.error(here.at, "unknown_reference", message).nearest(near).part(whole);
+            let noted = self.problems.error(here.at, "unknown_reference", message);
+            match self.ids.forgets() {
+                true => noted.help(FORGETS),
+                false => noted.nearest(near),
+            }
+            .part(whole);
             return None;
         };
         if let Some(own) = here.call {
@@ -614,7 +624,7 @@ impl<'c> Checker<'c> {
             return;
         }
         let own = call.effects.is_some() || call.settings.as_ref().is_some_and(|settings| settings.retry.is_some());
-        if !own && std::mem::replace(&mut self.warned_tools[id.0 as usize], true) {
+        if !own && !self.warned_tools.insert(id) {
             return;
         }
         let tool = &self.catalog.tool(id).spec.name;

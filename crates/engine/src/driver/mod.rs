@@ -15,7 +15,7 @@ use crate::run::RunData;
 use crate::submitted::Reply;
 use crate::tables::Tables;
 use crate::words::{abort_message, abort_reason, reached};
-use crate::{defaults, resolve, snapshot, translate};
+use crate::{defaults, forget, resolve, snapshot, translate};
 use fanout_core::{
     Action, AttemptEnd, AttemptRef, CallEnd, CallRef, CallState, CallView, Core, Event, FailureClass, RunId, RunSpec,
     Source, Time,
@@ -287,7 +287,8 @@ impl Driver {
 
     /// A run begins, or its record is to be told again: then with its owner, its begin and its deadline.
     fn add_run(&mut self, new: NewRun, recorded: Option<(Owned, Time, Option<Time>)>) {
-        let NewRun { translated, plan, weight, open, attended, peer, events, seed, parent, durable, shared } = new;
+        let NewRun { translated, plan, weight, open, forget, attended, peer, events, seed, parent, durable, shared } =
+            new;
         let id = translated.run;
         let names = (shared.0.id.clone(), shared.0.name.clone());
         let began = recorded.as_ref().map_or(self.now, |(_, began, _)| *began);
@@ -304,6 +305,9 @@ impl Driver {
         run.peer = peer;
         run.events = events.then(Vec::new);
         run.list(0, translated.keys, began);
+        if forget {
+            run.forget_added();
+        }
         let recovering = recorded.is_some();
         run.recovering = recorded.is_some().then(Default::default);
         let mut begins = None;
@@ -322,8 +326,19 @@ impl Driver {
         });
         let stop_on_failure = run.plan.on_failure == fanout_plan::PlanOnFailure::Stop;
         let (limits, calls) = (translated.limits, translated.calls);
-        let spec =
-            RunSpec { run: id, weight, deadline, stop_on_failure, open, seed, limits, parent, recovering, calls };
+        let spec = RunSpec {
+            run: id,
+            weight,
+            deadline,
+            stop_on_failure,
+            open,
+            forget,
+            seed,
+            limits,
+            parent,
+            recovering,
+            calls,
+        };
         self.runs.insert(id, run);
         if let Some(begins) = begins {
             self.note(id, |_| Some(Fact::RunStarted(begins)));
@@ -338,13 +353,17 @@ impl Driver {
         let written = durable.then(|| calls.iter().map(Call::to_value).collect::<serde_json::Value>());
         let written = written.and_then(|calls| crate::durable::text(&calls).ok());
         let valid = run.plan.extend(calls)?;
-        let first = run.plan.calls.len();
-        if let Some(shared) = &run.shared {
-            shared.0.log.name(valid.iter().map(|call| call.id.clone()));
+        let added = translate::calls(&self.tables, &valid, &mut run.settings);
+        if run.later.is_some() {
+            run.list_later(valid, added.keys, self.now);
+        } else {
+            if let Some(shared) = &run.shared {
+                shared.0.log.name(valid.iter().map(|call| call.id.clone()));
+            }
+            let first = run.plan.calls.len();
+            run.plan.calls.extend(valid);
+            run.list(first, added.keys, self.now);
         }
-        run.plan.calls.extend(valid);
-        let added = translate::calls(&self.tables, &run.plan, first, &mut run.settings);
-        run.list(first, added.keys, self.now);
         if let Some(text) = written {
             self.note(id, |_| Some(Fact::CallsAdded { calls: text.into() }));
         }
@@ -353,7 +372,7 @@ impl Driver {
     }
 
     fn submit(&mut self, id: RunId, call: Call, reply: Reply) {
-        let index = self.runs.get(&id).map_or(0, |run| run.slots.len());
+        let index = self.runs.get(&id).map_or(0, |run| run.listed_calls());
         // Known before the call is, since the core may end it at once.
         if let (Ok(index), Some(run)) = (u32::try_from(index), self.runs.get_mut(&id)) {
             run.owed.insert(index, reply);
@@ -489,21 +508,7 @@ impl Driver {
                 });
             }
             Action::Retry { attempt, due } => self.retry(attempt, due),
-            Action::Ask { attempt, until: _ } => {
-                self.give_up(attempt);
-                if let Some(run) = self.runs.get_mut(&attempt.call.run)
-                    && let Some(slot) = run.slot_mut(attempt.call)
-                {
-                    slot.more().doubt = Some(attempt.attempt);
-                    run.questions.insert(attempt.call);
-                    let at = run.moment(self.now);
-                    run.note_break(attempt.call, at);
-                }
-                self.emit(attempt.call, |run| What::CallDoubted {
-                    call: run.call_id(attempt.call),
-                    attempt: attempt.attempt,
-                });
-            }
+            Action::Ask { attempt, until: _ } => self.ask(attempt),
             Action::Ended(end) => self.ended(end),
             Action::Reuse { call, from } => self.reuse(call, from),
             Action::Keep { call, entry } => {
@@ -512,14 +517,33 @@ impl Driver {
                 self.kept.keep(entry, Value { value, whole: run.whole(call) });
             }
             Action::Forget { entry } => _ = self.kept.forget(entry),
+            Action::DropCall { call } => {
+                if let Some(run) = self.runs.get_mut(&call.run) {
+                    forget::forget(run, &self.tables, call.call);
+                }
+            }
             Action::Illegal { call, why } => {
                 if let Some(run) = self.runs.get_mut(&call.run) {
-                    let name = run.plan.calls.get(call.call as usize).map_or("?", |call| &*call.id).to_owned();
+                    let name = run.name_of(call.call);
                     run.differs(&format!("what was recorded of `{name}` cannot have happened ({why:?})"));
                 }
             }
             Action::RunEnded { run, deadline_passed } => self.run_ended(run, deadline_passed),
         }
+    }
+
+    /// An attempt is in doubt, and somebody is asked.
+    fn ask(&mut self, attempt: AttemptRef) {
+        self.give_up(attempt);
+        if let Some(run) = self.runs.get_mut(&attempt.call.run)
+            && let Some(slot) = run.slot_mut(attempt.call)
+        {
+            slot.more().doubt = Some(attempt.attempt);
+            run.questions.insert(attempt.call);
+            let at = run.moment(self.now);
+            run.note_break(attempt.call, at);
+        }
+        self.emit(attempt.call, |run| What::CallDoubted { call: run.call_id(attempt.call), attempt: attempt.attempt });
     }
 
     /// A call is handed a result instead of an attempt.

@@ -372,7 +372,7 @@ fn summary(number: RunNumber, run: &RunData, at: Time) -> Summary {
 }
 
 fn counts(run: &RunData) -> Counts {
-    let all = run.slots.len() + run.counts.elements - run.counts.expanded;
+    let all = run.listed_calls() + run.counts.elements - run.counts.expanded;
     let count = |of: Outcome| run.counts.by_outcome[of as usize] as u64;
     Counts {
         calls: all as u64,

@@ -6,6 +6,7 @@ mod durable_prefix;
 mod events;
 mod failures;
 mod files;
+mod forget;
 mod reuse;
 mod runs;
 mod serial;
