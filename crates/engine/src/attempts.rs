@@ -206,5 +206,6 @@ fn panicked(panic: &(dyn Any + Send)) -> ToolError {
         retry_after: None,
         reached: Reached::Yes,
         detail: None,
+        whole: None,
     }
 }

@@ -21,7 +21,8 @@ pub struct CallEnd {
     pub outcome: Outcome,
     /// Its result, or what it has in place of one by its `on_failure`.
     pub value: Option<JsonText>,
-    /// The answer as its server wrote it, where the tool gave that: [`ToolOutput::whole`](fanout_tools::ToolOutput).
+    /// The answer as its server wrote it, where the tool gave that: [`ToolOutput::whole`](fanout_tools::ToolOutput),
+    /// or [`ToolError::whole`](fanout_tools::ToolError) of the attempt that failed last.
     pub whole: Option<JsonText>,
     /// What went wrong, or why it was skipped.
     pub error: Option<CallError>,

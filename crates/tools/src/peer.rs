@@ -24,7 +24,7 @@ pub trait Peer: Send + Sync + 'static {
     /// `capabilities` and `logLevel`, as MCP's clients declare them with each request, and `rounds`, where the client
     /// answers what a server asks with another call: an object with its `inputResponses` and `requestState`, if any.
     /// With `rounds` nothing is asked here: an attempt whose server wants to know more ends with the code
-    /// `input_required` and the server's result as its detail.
+    /// `input_required` and the server's result as its `whole`.
     fn relayed(&self, attempt: &AttemptId) -> Option<JsonText> {
         let _ = attempt;
         None

@@ -208,6 +208,9 @@ pub struct ToolError {
     pub reached: Reached,
     /// More for a person or a model, such as the end of standard error. Bounded by the adapter.
     pub detail: Option<String>,
+    /// What its server answered, word for word, for a face that hands it on: MCP's `CallToolResult` that is an error or
+    /// wants to know more, or the object of a JSON-RPC error.
+    pub whole: Option<JsonText>,
 }
 
 /// The kinds of failure that decisions depend on.
@@ -271,6 +274,11 @@ impl ToolError {
         ToolError { detail: (!detail.is_empty()).then_some(detail), ..self }
     }
 
+    /// The same error with what its server answered, word for word.
+    pub fn whole(self, whole: JsonText) -> ToolError {
+        ToolError { whole: Some(whole), ..self }
+    }
+
     /// The end of an attempt that was aborted.
     pub fn aborted(reached: Reached) -> ToolError {
         let message = match reached {
@@ -281,7 +289,15 @@ impl ToolError {
     }
 
     fn told(class: ErrorClass, message: String) -> ToolError {
-        ToolError { class, code: "tool_failed", message, retry_after: None, reached: Reached::Yes, detail: None }
+        ToolError {
+            class,
+            code: "tool_failed",
+            message,
+            retry_after: None,
+            reached: Reached::Yes,
+            detail: None,
+            whole: None,
+        }
     }
 }
 

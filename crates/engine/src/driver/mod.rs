@@ -636,7 +636,11 @@ impl Driver {
     fn finish(&mut self, attempt: AttemptRef, mut result: ToolResult, started: Instant) {
         let ran = self.now.since(self.time_of(started)).as_nanos();
         let Some(run) = self.runs.get_mut(&attempt.call.run) else { return };
-        run.note_whole(attempt.call, result.as_mut().ok().and_then(|output| output.whole.take()));
+        let whole = match &mut result {
+            Ok(output) => output.whole.take(),
+            Err(error) => error.whole.take(),
+        };
+        run.note_whole(attempt.call, whole);
         let Some(slot) = run.slot_mut(attempt.call) else { return };
         slot.ran_ns = slot.ran_ns.saturating_add(u64::try_from(ran).unwrap_or(u64::MAX));
         let end = match result {

@@ -134,3 +134,27 @@ async fn the_whole_answer_goes_with_a_result_that_is_handed_on() {
         assert_eq!((whole, end.reused), (Some(r#"{"content":[],"structuredContent":0}"#), reused), "{}", end.id);
     }
 }
+
+/// Fails with what its server said, word for word.
+struct Refusing;
+
+impl Tool for Refusing {
+    fn call(&self, _attempt: Attempt) -> ToolFuture {
+        let whole = serde_json::value::to_raw_value(&json!({"isError": true, "content": []})).expect("JSON");
+        Box::pin(async move { Err(fanout::ToolError::permanent("no").whole(whole.into())) })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_whole_answer_goes_with_a_failure_too() {
+    let mut boxed: Toolbox = {
+        let mut native = fanout::Native::new("far");
+        native.add("refuse", "Refuses.", |_: serde_json::Value| async { Ok(()) }).reads("db:x");
+        native.into()
+    };
+    boxed.tools = vec![Arc::new(Refusing)];
+    let engine = stubs::build(Engine::builder().toolbox(boxed));
+    let end = session(&engine).submit(Call::new("c1", "far.refuse")).await.expect("accepted");
+    assert_eq!(end.outcome, Outcome::Failed);
+    assert_eq!(end.whole.expect("what it said").get(), r#"{"isError":true,"content":[]}"#);
+}
