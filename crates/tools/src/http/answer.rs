@@ -6,12 +6,14 @@ use crate::process::output::{Output, ReadEnd, spill_failed};
 use crate::tool::{JsonText, Progress, Reached, ToolError};
 use encoding_rs::{Decoder, Encoding, UTF_8};
 use fanout_plan::{HttpResponse, HttpSpec, Stdout};
+use futures_util::FutureExt;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use reqwest::{Method, Response};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use std::fmt::Display;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -55,7 +57,12 @@ pub(super) async fn result(
     let mut text = Transcoder::new(form, encoding);
     let mut empty = true;
     loop {
-        let piece = timeout(spec.waits.idle, response.chunk()).await;
+        let mut piece = pin!(response.chunk());
+        // What is there already, as all of a short answer mostly is, takes no timer.
+        let piece = match piece.as_mut().now_or_never() {
+            Some(piece) => Ok(piece),
+            None => timeout(spec.waits.idle, piece).await,
+        };
         let piece = piece.map_err(|_| failure::waited(what, Wait::Idle, spec.waits.idle, Reached::Unknown))?;
         let piece = piece.map_err(|error| failure::broken(what, error))?;
         progress.made();

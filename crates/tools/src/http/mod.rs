@@ -91,7 +91,9 @@ impl Connections {
         let client = self.0.clients.get(&spec.reach, &private).map_err(|wrong| vec![*wrong])?;
         let reach = Reach::new(&spec, origin, private.clone());
         let (tokens, spill_dir) = (Arc::clone(&self.0.tokens), self.0.spill_dir.clone());
-        let url = request::fixed(&spec);
-        Ok(Arc::new(Shared(Arc::new(HttpTool { spec, method, url, client, reach, private, tokens, spill_dir }))))
+        let url = request::fixed_url(&spec);
+        let whole = url.as_ref().and_then(|url| request::fixed(&spec, &method, url)).map(Arc::new);
+        let tool = HttpTool { spec, method, url, whole, client, reach, private, tokens, spill_dir };
+        Ok(Arc::new(Shared(Arc::new(tool))))
     }
 }

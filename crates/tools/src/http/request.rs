@@ -86,13 +86,30 @@ pub(super) fn cookie_header(cookies: &[String]) -> Result<Option<(HeaderName, He
 }
 
 /// The URL, where no argument is in it.
-pub(super) fn fixed(spec: &HttpSpec) -> Option<Url> {
+pub(super) fn fixed_url(spec: &HttpSpec) -> Option<Url> {
     let mut values = spec.path.iter().filter_map(|piece| match piece {
         PathPiece::Value(param) => Some(param),
         PathPiece::Text(_) => None,
     });
-    let made = |param: &HttpParam| param.value.arguments().next().is_some();
     if values.any(made) || spec.query.iter().any(made) { None } else { url(spec, &Value::Null).ok() }
+}
+
+/// The request with this URL, where no argument is in any of it.
+pub(super) fn fixed(spec: &HttpSpec, method: &Method, url: &Url) -> Option<Outgoing> {
+    let anew = spec.headers.iter().chain(&spec.cookies).any(made)
+        || !matches!(spec.body, HttpBody::None)
+        || idempotency_header(spec, method).is_some();
+    if anew { None } else { fill(spec, method, Some(url), &Value::Null).ok() }
+}
+
+/// Whether a parameter is made from arguments.
+fn made(param: &HttpParam) -> bool {
+    param.value.arguments().next().is_some()
+}
+
+/// The header in which a request of this method says which call it is of.
+pub(super) fn idempotency_header<'a>(spec: &'a HttpSpec, method: &Method) -> Option<&'a str> {
+    spec.idempotency_header.as_deref().filter(|_| !method.is_safe())
 }
 
 fn url(spec: &HttpSpec, args: &Value) -> Result<Url, ToolError> {

@@ -67,6 +67,11 @@ fn missing(name: &SecretName, why: &str) -> ToolError {
 pub(super) struct Known(Vec<SecretString>);
 
 impl Known {
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Notes a secret.
     pub(super) fn note(&mut self, secret: &SecretString) {
         let plain = secret.expose_secret();

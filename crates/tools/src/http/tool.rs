@@ -32,6 +32,8 @@ pub(super) struct HttpTool {
     pub(super) method: Method,
     /// The URL, where no argument is in it.
     pub(super) url: Option<Url>,
+    /// The request, where no argument is in any of it.
+    pub(super) whole: Option<Arc<Outgoing>>,
     pub(super) client: Client,
     pub(super) reach: Reach,
     pub(super) private: Private,
@@ -98,19 +100,11 @@ async fn run(tool: Arc<HttpTool>, attempt: Attempt) -> ToolResult {
 impl Course<'_> {
     async fn go(&mut self, attempt: &Attempt) -> Result<JsonText, ToolError> {
         let tool = self.tool;
-        let args = serde_json::from_str(attempt.args.get()).map_err(|error| {
-            let message = format!("the arguments are no JSON value: {error}");
-            ToolError::permanent(message).code("args_mismatch").reached(Reached::No)
-        })?;
-        let mut outgoing = request::fill(&tool.spec, &tool.method, tool.url.as_ref(), &tool.spec.with_defaults(args))?;
-        if let Some(name) = &tool.spec.idempotency_header
-            && !tool.method.is_safe()
-        {
-            let name = HeaderName::from_bytes(name.as_bytes())
-                .map_err(|_| request::unsendable(format!("`{name}` cannot be the name of a header")))?;
-            outgoing.headers.insert(name, request::header_value("idempotency key", &attempt.idempotency_key())?);
-        }
-        self.what = What(Some((outgoing.method.clone(), outgoing.url.clone())));
+        let outgoing = match &tool.whole {
+            Some(whole) => Arc::clone(whole),
+            None => Arc::new(fill(tool, attempt)?),
+        };
+        self.what = What(Some(Arc::clone(&outgoing)));
         let mut refused = Vec::new();
         let mut response = loop {
             // Any declaration stands for the place of the one that is asked with.
@@ -237,6 +231,9 @@ impl Course<'_> {
 
     /// A result in which the server repeats what proves who is asking goes on without it.
     fn without_secrets(&self, value: JsonText) -> JsonText {
+        if self.known.is_empty() {
+            return value;
+        }
         let mut value = value;
         if value.get().contains("\"spilled\"")
             && let Ok(mut whole) = serde_json::from_str(value.get())
@@ -251,6 +248,21 @@ impl Course<'_> {
         // Where it stood as a number, nothing of the value is kept.
         struck.or_else(|_| RawValue::from_string(r#""[secret]""#.to_owned())).map_or(value, Arc::from)
     }
+}
+
+/// The request of this attempt.
+fn fill(tool: &HttpTool, attempt: &Attempt) -> Result<Outgoing, ToolError> {
+    let args = serde_json::from_str(attempt.args.get()).map_err(|error| {
+        let message = format!("the arguments are no JSON value: {error}");
+        ToolError::permanent(message).code("args_mismatch").reached(Reached::No)
+    })?;
+    let mut outgoing = request::fill(&tool.spec, &tool.method, tool.url.as_ref(), &tool.spec.with_defaults(args))?;
+    if let Some(name) = request::idempotency_header(&tool.spec, &tool.method) {
+        let name = HeaderName::from_bytes(name.as_bytes())
+            .map_err(|_| request::unsendable(format!("`{name}` cannot be the name of a header")))?;
+        outgoing.headers.insert(name, request::header_value("idempotency key", &attempt.idempotency_key())?);
+    }
+    Ok(outgoing)
 }
 
 fn headers(
@@ -284,11 +296,11 @@ fn sensitive(mut value: HeaderValue) -> HeaderValue {
 }
 
 /// A request for messages: without its query, which may hold anything.
-struct What(Option<(Method, Url)>);
+struct What(Option<Arc<Outgoing>>);
 
 impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some((method, url)) = &self.0 else { return f.write_str("the request") };
+        let Some(Outgoing { method, url, .. }) = self.0.as_deref() else { return f.write_str("the request") };
         let path: String = url.path().chars().take(200).collect();
         write!(f, "{method} {}{path}", url.origin().ascii_serialization())
     }

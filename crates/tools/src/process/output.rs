@@ -136,18 +136,20 @@ impl Output {
             return self.spilled(Some(kind));
         }
         let what = self.what;
-        let text = match std::str::from_utf8(&self.memory) {
-            Ok(text) => text,
-            Err(error) => return Err(not_utf8(what, error.valid_up_to() as u64)),
-        };
+        let text =
+            String::from_utf8(self.memory).map_err(|error| not_utf8(what, error.utf8_error().valid_up_to() as u64))?;
         match kind {
             Stdout::Json => {
-                let value: Box<RawValue> =
-                    serde_json::from_str(text.trim()).map_err(|error| not_json(what, &error, text))?;
+                let value = text.trim();
+                let is_blank = value.is_empty();
+                // Without another copy, where it is nothing but the value.
+                let read =
+                    if value.len() == text.len() { RawValue::from_string(text) } else { serde_json::from_str(value) };
+                let value = read.map_err(|error| not_json(what, &error, is_blank))?;
                 check_depth(what, value.get())?;
                 Ok(Arc::from(value))
             }
-            Stdout::Text if self.lines => to_json(&without_final_newline(text)),
+            Stdout::Text if self.lines => to_json(&without_final_newline(&text)),
             Stdout::Text => to_json(&text),
             Stdout::Lines => to_json(&text.lines().collect::<Vec<_>>()),
         }
@@ -246,7 +248,7 @@ fn check_file(what: &str, file: &mut File, kind: Stdout) -> Result<(), FileFault
         let read = serde::de::IgnoredAny::deserialize(&mut reader).and_then(|_| reader.end());
         read.map_err(|error| match error.is_io() {
             true => FileFault::Io(error.into()),
-            false => FileFault::Tool(not_json(what, &error, "…")),
+            false => FileFault::Tool(not_json(what, &error, false)),
         })?;
     }
     Ok(())
@@ -276,8 +278,7 @@ fn check_utf8(what: &str, file: &mut File) -> Result<(), FileFault> {
 
 /// A value nested too deep would be refused only where it is looked into, far from its cause.
 fn check_depth(what: &str, json: &str) -> Result<(), ToolError> {
-    // Most has too few brackets to be deep, and they are counted many bytes at a time.
-    if json.bytes().filter(|byte| matches!(byte, b'[' | b'{')).count() <= DEPTH_MAX {
+    if few_brackets(json) {
         return Ok(());
     }
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
@@ -298,6 +299,13 @@ fn check_depth(what: &str, json: &str) -> Result<(), ToolError> {
     Ok(())
 }
 
+/// Whether there are too few to be deep, as nearly everywhere. They are counted in pieces so short that a byte can hold
+/// the count: so the compiler counts many bytes at a time.
+fn few_brackets(json: &str) -> bool {
+    let in_piece = |piece: &[u8]| piece.iter().fold(0_u8, |sum, byte| sum + u8::from(matches!(byte, b'[' | b'{')));
+    json.as_bytes().chunks(usize::from(u8::MAX)).map(|piece| usize::from(in_piece(piece))).sum::<usize>() <= DEPTH_MAX
+}
+
 fn without_final_newline(text: &str) -> &str {
     let text = text.strip_suffix('\n').unwrap_or(text);
     text.strip_suffix('\r').unwrap_or(text)
@@ -313,8 +321,8 @@ fn not_utf8(what: &str, at: u64) -> ToolError {
     ToolError::permanent(message).code("output_not_utf8")
 }
 
-fn not_json(what: &str, error: &serde_json::Error, text: &str) -> ToolError {
-    let message = if text.trim().is_empty() {
+fn not_json(what: &str, error: &serde_json::Error, is_blank: bool) -> ToolError {
+    let message = if is_blank {
         format!("{what} is empty where JSON was expected; make the tool give a value, or declare it as text")
     } else {
         let is = if error.is_eof() { "JSON that breaks off" } else { "not one JSON value" };
