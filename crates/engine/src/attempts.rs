@@ -2,7 +2,7 @@
 //! It does not know what an attempt's end means.
 
 use crate::defaults;
-use crate::handle::{CURRENT, EngineInner, Parent, inline};
+use crate::handle::{CURRENT, Current, EngineInner, inline};
 use crate::message::Message;
 use fanout_core::AttemptRef;
 use fanout_plan::{Catalog, ToolId, ToolKind};
@@ -27,8 +27,13 @@ pub(crate) struct Attempts {
     /// For the next inline attempt. One that ends at once never looks at it, so it serves the next; one
     /// that does not end at once keeps it.
     spare: Aborted,
+    home: Arc<Home>,
+}
+
+/// Where attempts that have a task report to, in one piece: it is counted once per attempt, by several threads.
+pub(crate) struct Home {
+    pub(crate) engine: Weak<EngineInner>,
     inbox: UnboundedSender<Message>,
-    engine: Weak<EngineInner>,
 }
 
 struct AnyTool {
@@ -96,7 +101,7 @@ impl Attempts {
                 AnyTool { tool, native, barred: 0, bar: defaults::INLINE_BAR }
             })
             .collect();
-        Attempts { tools, live: HashMap::new(), spare: Aborted::new(), inbox, engine }
+        Attempts { tools, live: HashMap::new(), spare: Aborted::new(), home: Arc::new(Home { engine, inbox }) }
     }
 
     /// Starts an attempt at `started`. One that ends at once gives its result and the moment after it; of another
@@ -143,7 +148,7 @@ impl Attempts {
     }
 
     fn progress(&self, attempt: AttemptRef) -> Progress {
-        let inbox = self.inbox.clone();
+        let inbox = self.home.inbox.clone();
         Progress::every(defaults::PROGRESS_INTERVAL, move || {
             // Fails only when the driver is gone, and then nobody waits.
             let _ = inbox.send(Message::Progressed { attempt });
@@ -151,13 +156,12 @@ impl Attempts {
     }
 
     fn spawn(&mut self, attempt: AttemptRef, future: ToolFuture, aborted: Aborted, started: Instant) {
-        let inbox = self.inbox.clone();
-        let parent = Parent { engine: self.engine.clone(), attempt };
-        let task = tokio::spawn(CURRENT.scope(parent, async move {
+        let current = Current { home: Arc::clone(&self.home), attempt };
+        let task = tokio::spawn(CURRENT.scope(current, async move {
             let result = AssertUnwindSafe(future).catch_unwind().await;
             let result = result.unwrap_or_else(|panic| Err(panicked(&*panic)));
             // Fails only when the driver is gone, and then nobody waits.
-            let _ = inbox.send(Message::Finished { attempt, result });
+            let _ = CURRENT.with(|current| current.home.inbox.send(Message::Finished { attempt, result }));
         }));
         self.live.insert(attempt, Live { started, aborted, task: task.abort_handle() });
     }
@@ -167,6 +171,11 @@ impl Attempts {
         if let Some(live) = self.live.get(&attempt) {
             live.aborted.cancel();
         }
+    }
+
+    /// How many attempts run in tasks.
+    pub(crate) fn in_tasks(&self) -> usize {
+        self.live.len()
     }
 
     /// An attempt reported. `None` when it was given up before: then its report counts for nothing.

@@ -2,6 +2,7 @@
 //! It does not know how a run goes on: it sends messages to the driver and reads what the driver leaves.
 
 use crate::approval::Approve;
+use crate::attempts::Home;
 use crate::builder::EngineBuilder;
 use crate::ended::EndedRun;
 use crate::event_log::{EventLog, EventStream};
@@ -24,7 +25,7 @@ use tokio::sync::{Notify, oneshot};
 
 tokio::task_local! {
     /// Inside the future of an attempt that has a task: which attempt it is.
-    pub(crate) static CURRENT: Parent;
+    pub(crate) static CURRENT: Current;
     /// Inside the driver, which polls some attempts itself: whose driver it is.
     pub(crate) static DRIVEN: Weak<EngineInner>;
 }
@@ -155,6 +156,12 @@ impl Engine {
     }
 }
 
+/// An attempt that has a task.
+pub(crate) struct Current {
+    pub(crate) home: Arc<Home>,
+    pub(crate) attempt: AttemptRef,
+}
+
 /// The attempt inside which a run is started.
 #[derive(Clone)]
 pub struct Parent {
@@ -168,7 +175,11 @@ impl Parent {
     pub fn current() -> Option<Parent> {
         match INLINE.get() {
             Some(attempt) => Some(Parent { engine: DRIVEN.try_with(Weak::clone).ok()?, attempt }),
-            None => CURRENT.try_with(Parent::clone).ok(),
+            None => {
+                let parent =
+                    |current: &Current| Parent { engine: current.home.engine.clone(), attempt: current.attempt };
+                CURRENT.try_with(parent).ok()
+            }
         }
     }
 }

@@ -25,9 +25,11 @@ use fanout_store::{Fact, Journal, RunStarted};
 use fanout_tools::{ErrorClass, Tool, ToolResult};
 use hashbrown::HashMap;
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::pin::pin;
 use std::sync::{Arc, Weak};
+use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::Instant;
@@ -117,7 +119,8 @@ impl Driver {
             match self.core.poll_timeout().map(|due| self.origin + due.since(self.base)) {
                 None => _ = self.inbox.recv_many(&mut taken, INBOX_BATCH).await,
                 Some(due) => {
-                    if timer.deadline() != due {
+                    // One that is set too early is left: it costs a look when it fires, and resetting it one per turn.
+                    if timer.deadline() > due || timer.is_elapsed() {
                         timer.as_mut().reset(due);
                     }
                     tokio::select! {
@@ -127,6 +130,9 @@ impl Driver {
                     }
                 }
             }
+            if !taken.is_empty() && self.attempts.in_tasks() >= defaults::GATHER_MIN {
+                self.gather(&mut taken).await;
+            }
             self.look_at_clock();
             if taken.is_empty() {
                 self.core.handle(self.now, Event::Tick);
@@ -134,6 +140,29 @@ impl Driver {
             for message in taken.drain(..) {
                 self.take(message);
             }
+        }
+    }
+
+    /// Lets the tasks run that are ready, and takes what they say too: a message wakes the driver before them, and a
+    /// turn for each would cost more than what is done in it.
+    async fn gather(&mut self, taken: &mut Vec<Message>) {
+        let mut stood_back = false;
+        // Unlike Tokio's own, this leaves it where another thread can take it when the tasks before it take long.
+        poll_fn(|context| {
+            if std::mem::replace(&mut stood_back, true) {
+                return Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+        self.take_waiting(taken);
+    }
+
+    fn take_waiting(&mut self, taken: &mut Vec<Message>) {
+        while taken.len() < INBOX_BATCH {
+            let Ok(message) = self.inbox.try_recv() else { break };
+            taken.push(message);
         }
     }
 
@@ -156,10 +185,7 @@ impl Driver {
                 self.look_at_clock();
                 since = self.now;
             }
-            while taken.len() < INBOX_BATCH {
-                let Ok(message) = self.inbox.try_recv() else { break };
-                taken.push(message);
-            }
+            self.take_waiting(taken);
             for message in taken.drain(..) {
                 self.take(message);
             }
