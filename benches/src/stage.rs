@@ -71,6 +71,8 @@ impl Stage {
 /// A native tool as a catalog has it.
 pub fn spec(name: &str, args_schema: Value, effects: Option<EffectsSpec>) -> ToolSpec {
     ToolSpec {
+        hints: None,
+        definition: None,
         name: name.into(),
         description: String::new(),
         args_schema,

@@ -115,6 +115,7 @@ fn kind(kind: ToolKind) -> &'static str {
         ToolKind::Native => "native",
         ToolKind::Process => "process",
         ToolKind::Http => "http",
+        ToolKind::Mcp => "mcp",
     }
 }
 

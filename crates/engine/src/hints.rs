@@ -70,6 +70,10 @@ fn hint(tool: &CatalogTool, cost: &Cost) -> String {
         ToolKind::Process => format!(
             "`effects = \"none\"` if it touches nothing, or what it touches, such as `effects = {{ reads = [\"{key}\"] }}`"
         ),
+        ToolKind::Mcp => format!(
+            "in `[toolbox.{}.tools.…]` `effects = \"none\"` if it touches nothing, or what it touches, such as `effects = {{ reads = [\"{key}\"] }}`",
+            tool.toolbox
+        ),
         ToolKind::Native => {
             format!("`.effects_none()` if it touches nothing, or what it touches, such as `.reads(\"{key}\")`")
         }

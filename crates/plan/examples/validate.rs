@@ -9,6 +9,8 @@ use std::time::Instant;
 
 fn main() {
     let tool = ToolSpec {
+        hints: None,
+        definition: None,
         version: None,
         facts: Vec::new(),
         name: "noop".into(),

@@ -33,7 +33,7 @@ pub struct CatalogTool {
     pub toolbox_index: u32,
     /// What it touches, the defaults of what declares nothing applied.
     pub effects: Arc<Effects>,
-    /// Nothing was declared: `effects` is the safe default.
+    /// Nothing was declared, nor is it known to write nothing: `effects` is the safe default.
     pub undeclared: bool,
     /// Its settings, shared by calls that set nothing.
     pub settings: Arc<SettingsSpec>,
@@ -152,14 +152,14 @@ impl CatalogTool {
         let defaults = Arc::new(defaults(&spec.args_schema));
         let effects = match &spec.effects {
             Some(declared) => compile_effects(&spec, declared, &defaults).map_err(|problems| wrong.extend(problems)),
-            None => Ok(Effects::writing(undeclared.to_vec())),
+            None => Ok(Effects::hinted(undeclared.to_vec(), spec.hints.unwrap_or_default())),
         };
         let (Ok(validator), Ok(effects), true) = (validator, effects, wrong.is_empty()) else { return Err(wrong) };
         Ok(CatalogTool {
             toolbox: toolbox.clone(),
             toolbox_index,
             effects: Arc::new(effects),
-            undeclared: spec.effects.is_none(),
+            undeclared: spec.effects.is_none() && !spec.hints.is_some_and(|hints| hints.read_only),
             settings: Arc::new(spec.settings.clone()),
             accepts_empty: validator.is_valid(&Value::Object(Map::new())),
             validator,
@@ -294,6 +294,14 @@ pub(crate) fn violations(validator: &Validator, value: &Value) -> Vec<Violation>
 
 fn validator_of(schema: &Value) -> Result<Validator, String> {
     validator(schema)
+}
+
+/// Whether a JSON Schema compiles. Remote references are never fetched.
+///
+/// # Errors
+/// Says why not.
+pub fn check_schema(schema: &Value) -> Result<(), String> {
+    validator(schema).map(|_| ())
 }
 
 /// Compiles a schema without ever fetching anything.

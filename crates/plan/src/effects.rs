@@ -3,7 +3,7 @@
 
 use crate::path::{Step, walk};
 use crate::process_spec::{TextPiece, TextTemplate, text_of};
-use crate::spec::{EffectsSpec, ToolSpec};
+use crate::spec::{EffectsSpec, Hints, ToolSpec};
 use crate::template::{Kind, Seen, Template, look};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
@@ -111,9 +111,12 @@ impl Effects {
         self
     }
 
-    /// Writes these keys and nothing else.
-    pub(crate) fn writing(claims: Vec<KeyTemplate>) -> Effects {
-        Effects { claims, ..Effects::default() }
+    /// Touches these keys and nothing else: as these hints say, and writes them where nothing is hinted.
+    pub(crate) fn hinted(mut claims: Vec<KeyTemplate>, hints: Hints) -> Effects {
+        for claim in &mut claims {
+            claim.write = !hints.read_only;
+        }
+        Effects { claims, idempotent: hints.idempotent, destructive: hints.destructive, ..Effects::default() }
     }
 
     /// The templates of its keys.

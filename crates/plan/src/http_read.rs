@@ -176,7 +176,8 @@ fn common(
     }
 }
 
-fn reach(fields: &mut Fields<'_, '_>, at: &At<'_>, spec: &mut HttpSpec, problems: &mut Problems) {
+/// Reads where requests may go.
+pub(crate) fn reach(fields: &mut Fields<'_, '_>, at: &At<'_>, spec: &mut HttpSpec, problems: &mut Problems) {
     let mut reach = (*spec.reach).clone();
     if let Some(hosts) = fields.texts("hosts", true, problems) {
         for (index, host) in hosts.iter().enumerate() {
@@ -227,7 +228,8 @@ fn is_network(text: &str) -> bool {
     bits.is_none_or(|bits| bits.parse::<u8>().is_ok_and(|bits| bits <= most))
 }
 
-fn waits(fields: &mut Fields<'_, '_>, at: &At<'_>, spec: &mut HttpSpec, problems: &mut Problems) {
+/// Reads the longest waits.
+pub(crate) fn waits(fields: &mut Fields<'_, '_>, at: &At<'_>, spec: &mut HttpSpec, problems: &mut Problems) {
     let Some(node) = fields.take("waits") else { return };
     let at = at.field("waits");
     let Some(mut fields) = Fields::of(node, &at, "`waits`", problems) else { return };
@@ -321,7 +323,8 @@ fn params(
     Some(params)
 }
 
-fn check_header(name: &str, at: &At<'_>, problems: &mut Problems) {
+/// Whether a header can be set.
+pub(crate) fn check_header(name: &str, at: &At<'_>, problems: &mut Problems) {
     let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     if name.is_empty() || !name.bytes().all(token) {
         problems.error_at_key(
@@ -445,7 +448,8 @@ fn part(name: &str, node: &Node, at: &At<'_>, checker: &Templates<'_>, problems:
 }
 
 /// Reads `auth`: one, or a list.
-fn auth(fields: &mut Fields<'_, '_>, at: &At<'_>, spec: &mut HttpSpec, problems: &mut Problems) {
+/// Reads what proves who is asking.
+pub(crate) fn auth(fields: &mut Fields<'_, '_>, at: &At<'_>, spec: &mut HttpSpec, problems: &mut Problems) {
     let Some(node) = fields.take("auth") else { return };
     let at = at.field("auth");
     spec.auth = match &node.value {

@@ -38,11 +38,12 @@ mod valid;
 mod valid_args;
 mod valid_call;
 
-pub use catalog::{Catalog, CatalogTool, ToolId};
+pub use catalog::{Catalog, CatalogTool, ToolId, check_schema};
 pub use condition::Condition;
 pub use diagnostic::{Diagnostic, Place, Severity, Source};
 pub use effects::{ArgsView, Effects, KeyTemplate, NamedKey, first_outside};
 pub use http_spec::*;
+pub use mcp_spec::*;
 pub use order::{Cycle, serial_order};
 pub use plan::{Call, CallOnFailure, InputSpec, Plan, PlanOnFailure};
 pub use process_spec::{ArgTemplate, FillError, ProcessSpec, Stdin, Stdout, TextTemplate};

@@ -63,7 +63,8 @@ fn place_of(text: &str, base_dir: &Path) -> DocumentPlace {
     }
 }
 
-fn given<T>(name: &str, value: T, at: &At<'_>, problems: &Problems) -> Given<T> {
+/// Something said under a name, with its place.
+pub(crate) fn given<T>(name: &str, value: T, at: &At<'_>, problems: &Problems) -> Given<T> {
     Given { name: name.to_owned(), value, place: problems.place_of_key(at), path: at.to_string() }
 }
 

@@ -4,6 +4,7 @@
 use crate::diagnostic::Diagnostic;
 use crate::process_spec::TextTemplate;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -40,6 +41,8 @@ pub struct ToolSpec {
     pub result_schema: Option<Value>,
     /// What it touches; `None`: nothing was declared.
     pub effects: Option<EffectsSpec>,
+    /// What its server says of its effects, where that is believed. Counts where nothing was declared.
+    pub hints: Option<Hints>,
     /// The directory in which it works: what relative paths of its `file:` keys are relative to. The engine's base
     /// directory when absent, or when it is relative itself.
     pub base_dir: Option<Arc<Path>>,
@@ -50,6 +53,8 @@ pub struct ToolSpec {
     pub version: Option<Arc<str>>,
     /// How it is called, for people: pairs of a name and a text, without secrets.
     pub facts: Vec<(&'static str, String)>,
+    /// The tool as its server defines it, for a face that hands it on: MCP's `Tool`.
+    pub definition: Option<Arc<RawValue>>,
     /// What kind of adapter it has: decides what an undeclared tool is taken to touch.
     pub kind: ToolKind,
     /// At most this many attempts at once.
@@ -69,6 +74,20 @@ pub enum ToolKind {
     Process,
     /// A request to a server.
     Http,
+    /// A tool of an MCP server.
+    Mcp,
+}
+
+/// What a server says of the effects of a tool. What exactly it touches is not said: it is taken to be its toolbox's
+/// key, and all that its siblings declare.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hints {
+    /// It changes nothing.
+    pub read_only: bool,
+    /// Calling it twice is as calling it once.
+    pub idempotent: bool,
+    /// It destroys something.
+    pub destructive: bool,
 }
 
 /// What a tool or call touches. `reads`/`writes` are key templates such as `file:${args.path}`.

@@ -3,6 +3,7 @@
 
 use crate::diagnostic::Diagnostic;
 use crate::http_spec::HttpSpec;
+use crate::mcp_spec::McpSource;
 use crate::openapi::OpenApiSource;
 use crate::process_spec::ProcessSpec;
 use crate::spec::{ToolKind, ToolboxSpec};
@@ -24,6 +25,8 @@ pub struct DeclaredToolbox {
 pub enum ToolSource {
     /// From an OpenAPI document.
     OpenApi(Box<OpenApiSource>),
+    /// From an MCP server.
+    Mcp(Box<McpSource>),
 }
 
 /// How a tool is called.

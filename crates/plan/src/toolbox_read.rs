@@ -4,6 +4,7 @@
 use crate::diagnostic::{Diagnostic, Problems};
 use crate::fields::Fields;
 use crate::http_read::{HttpBase, http};
+use crate::mcp_read::mcp;
 use crate::node::{At, Content, Node};
 use crate::openapi_read::openapi;
 use crate::process_spec::{ArgTemplate, ProcessSpec, Stdin, Stdout, TextTemplate};
@@ -16,7 +17,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Fields of toolboxes of kinds that are not there yet.
-const LATER_KINDS: [&str; 2] = ["mcp", "command"];
+const LATER_KINDS: [&str; 1] = ["command"];
 
 /// Reads a toolbox file. TOML, unless it is named as YAML or JSON.
 pub(crate) fn read(file_name: &str, bytes: &[u8]) -> Result<Vec<DeclaredToolbox>, Vec<Diagnostic>> {
@@ -85,6 +86,12 @@ fn toolbox(name: &str, node: &Node, at: &At<'_>, base_dir: &Path, problems: &mut
         fields.done("a toolbox with `openapi`", &LATER_KINDS, problems);
         return Some(toolbox);
     }
+    if fields.has("mcp") {
+        let source = mcp(&mut fields, at, base_dir, problems);
+        toolbox.source = source.map(|source| ToolSource::Mcp(Box::new(source)));
+        fields.done("a toolbox with `mcp`", &LATER_KINDS, problems);
+        return Some(toolbox);
+    }
     let base = HttpBase::read(&mut fields, at, base_dir, true, problems);
     let tools_at = at.field("tools");
     for (tool, node) in fields.map("tools", problems).unwrap_or_default() {
@@ -95,7 +102,7 @@ fn toolbox(name: &str, node: &Node, at: &At<'_>, base_dir: &Path, problems: &mut
 }
 
 /// Whether a text can name a tool or toolbox.
-fn is_tool_name(name: &str) -> bool {
+pub(crate) fn is_tool_name(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= 128
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
@@ -135,6 +142,8 @@ fn push_tool(
         _ => None,
     };
     let spec = ToolSpec {
+        hints: None,
+        definition: None,
         version: fields.text("version", problems).map(Into::into),
         facts: Vec::new(),
         name: name.into(),
@@ -357,7 +366,8 @@ fn codes(fields: &mut Fields<'_, '_>, name: &'static str, at: &At<'_>, problems:
 }
 
 /// Names of variables must not end the list they are passed in.
-fn check_variable(name: &str, at: &At<'_>, problems: &mut Problems) {
+/// Whether a name can be that of a variable.
+pub(crate) fn check_variable(name: &str, at: &At<'_>, problems: &mut Problems) {
     if name.is_empty() || name.contains(['=', '\0']) {
         problems.error(at, "bad_value", format!("{name:?} cannot be the name of an environment variable"));
     }

@@ -1,9 +1,11 @@
-//! How a call is made: the [`Tool`] trait and its adapters (native functions, processes, HTTP).
+//! How a call is made: the [`Tool`] trait and its adapters (native functions, processes, HTTP, MCP servers).
 //! It does not know runs, plans or policy: an adapter says what happened, others decide what follows.
 #[cfg(unix)]
 pub mod guard;
 #[cfg(unix)]
 pub mod http;
+#[cfg(unix)]
+mod mcp;
 pub mod native;
 #[cfg(unix)]
 mod open;

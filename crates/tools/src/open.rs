@@ -2,6 +2,7 @@
 //! It does not know how any kind of tool is called.
 
 use crate::http::Connections;
+use crate::mcp::Servers;
 use crate::process::{ProcessOptions, Processes};
 use crate::tool::{Aborted, Attempt, AttemptId, Progress, Tool};
 use crate::toolbox::Toolbox;
@@ -16,13 +17,22 @@ use std::sync::Arc;
 pub struct Opener {
     processes: Processes,
     connections: Connections,
+    servers: Servers,
 }
 
 impl Opener {
     /// With these options for the process tools, and the same directory for large results of all tools.
     pub fn new(options: ProcessOptions) -> Opener {
         let connections = Connections::new(&options.spill_dir);
-        Opener { connections, processes: Processes::new(options) }
+        let processes = Processes::new(options);
+        let servers = Servers::new(processes.clone());
+        Opener { connections, processes, servers }
+    }
+
+    /// Waits until the servers of toolboxes that are gone have ended politely, some seconds at most. What has not by
+    /// then is killed with the last of the opener and its tools.
+    pub async fn closed(&self) {
+        self.servers.closed().await;
     }
 
     /// Makes the adapter of each declared tool.
@@ -31,6 +41,7 @@ impl Opener {
     /// What keeps a toolbox from being opened.
     pub async fn open(&self, declared: DeclaredToolbox) -> Result<Toolbox, Vec<Diagnostic>> {
         let declared = match declared.source {
+            Some(ToolSource::Mcp(source)) => return self.servers.open(declared.spec, *source).await,
             Some(ToolSource::OpenApi(source)) => self.imported(declared.spec, &source).await?,
             None => declared,
         };

@@ -11,6 +11,8 @@ use std::sync::{Arc, LazyLock};
 
 static CATALOG: LazyLock<Arc<Catalog>> = LazyLock::new(|| {
     let tool = ToolSpec {
+        hints: None,
+        definition: None,
         version: None,
         facts: Vec::new(),
         name: "any".into(),

@@ -97,6 +97,8 @@ impl<'d, 'n> Maker<'d, 'n> {
         self.room -= size;
         http.defaults.extend(file_names(&http.body, &args_schema));
         let spec = ToolSpec {
+            hints: None,
+            definition: None,
             version: None,
             facts: Vec::new(),
             name: format!("{}.{}", self.toolbox.name, operation.name).into(),

@@ -23,6 +23,8 @@ use std::sync::Arc;
 /// A tool with this schema and these effects.
 fn tool(name: &str, args_schema: Value, effects: Option<EffectsSpec>) -> ToolSpec {
     ToolSpec {
+        hints: None,
+        definition: None,
         name: name.into(),
         description: String::new(),
         args_schema,

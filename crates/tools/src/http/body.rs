@@ -20,7 +20,7 @@ use tokio::time::Instant;
 /// asks before. So as long as nobody asked, nothing was sent: proven by `tests/it/http` for HTTP/1 and HTTP/2.
 ///
 /// Nobody is woken by its progress: who waits looks at the time of the last when that may be too long ago.
-pub(super) struct Sent {
+pub(crate) struct Sent {
     handed: AtomicBool,
     finished: AtomicBool,
     made: Instant,
@@ -39,7 +39,7 @@ impl Sent {
     }
 
     /// Whether any of it can have been sent.
-    pub(super) fn reached(&self) -> Reached {
+    pub(crate) fn reached(&self) -> Reached {
         if self.handed.load(Ordering::Acquire) { Reached::Unknown } else { Reached::No }
     }
 

@@ -27,6 +27,8 @@ mod request;
 mod secret;
 mod tool;
 
+pub(crate) use secret::{Known, read as read_secret};
+
 use crate::tool::Tool;
 use address::Private;
 use client::Clients;

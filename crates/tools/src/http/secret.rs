@@ -23,7 +23,7 @@ const FILE_BYTES_MAX: u64 = 64 << 10;
 ///
 /// # Errors
 /// `secret_missing`.
-pub(super) async fn read(name: &SecretName) -> Result<SecretString, ToolError> {
+pub(crate) async fn read(name: &SecretName) -> Result<SecretString, ToolError> {
     let text = match name {
         SecretName::Env(variable) => match std::env::var(variable) {
             Ok(text) => text,
@@ -64,7 +64,7 @@ fn missing(name: &SecretName, why: &str) -> ToolError {
 
 /// The secrets of one attempt, in all the forms they are sent in.
 #[derive(Default)]
-pub(super) struct Known(Vec<SecretString>);
+pub(crate) struct Known(Vec<SecretString>);
 
 impl Known {
     /// Whether there is none.
@@ -73,7 +73,7 @@ impl Known {
     }
 
     /// Notes a secret.
-    pub(super) fn note(&mut self, secret: &SecretString) {
+    pub(crate) fn note(&mut self, secret: &SecretString) {
         let plain = secret.expose_secret();
         let encoded = encode(plain, Stands::Pairs, false).into_owned();
         let quoted = Value::from(plain).to_string();
@@ -88,7 +88,7 @@ impl Known {
     }
 
     /// A text without secrets, also where it was cut in the middle of one.
-    pub(super) fn strike(&self, text: String) -> String {
+    pub(crate) fn strike(&self, text: String) -> String {
         let secrets = || self.0.iter().map(ExposeSecret::expose_secret);
         let mut text = secrets().fold(text, |text, secret| match text.contains(secret) {
             true => text.replace(secret, STRUCK),
@@ -102,23 +102,23 @@ impl Known {
     }
 
     /// An error without secrets.
-    pub(super) fn strike_error(&self, error: ToolError) -> ToolError {
+    pub(crate) fn strike_error(&self, error: ToolError) -> ToolError {
         ToolError { message: self.strike(error.message), detail: error.detail.map(|text| self.strike(text)), ..error }
     }
 
     /// Whether a secret long enough to be no accident is in there.
-    pub(super) fn is_in(&self, bytes: &[u8]) -> bool {
+    pub(crate) fn is_in(&self, bytes: &[u8]) -> bool {
         let Ok(text) = std::str::from_utf8(bytes) else { return false };
         self.long().any(|secret| text.contains(secret))
     }
 
     /// A result without secrets that are long enough to be no accident.
-    pub(super) fn strike_result(&self, text: String) -> String {
+    pub(crate) fn strike_result(&self, text: String) -> String {
         self.long().fold(text, |text, secret| text.replace(secret, STRUCK))
     }
 
     /// The head of a result that went to a file, without the part of a secret that it was cut in; whether there was one.
-    pub(super) fn strike_head(&self, value: &mut Value) -> bool {
+    pub(crate) fn strike_head(&self, value: &mut Value) -> bool {
         let at = if value.get("body").is_some() { "/body/spilled/head" } else { "/spilled/head" };
         let Some(Value::String(head)) = value.pointer_mut(at) else { return false };
         let struck = self.strike(head.clone());

@@ -119,6 +119,8 @@ impl Native {
         let full = if self.spec.name.is_empty() { name.into() } else { format!("{}.{name}", self.spec.name) };
         self.tools.push(tool);
         self.spec.tools.push(ToolSpec {
+            hints: None,
+            definition: None,
             version: None,
             facts: Vec::new(),
             name: full.into(),

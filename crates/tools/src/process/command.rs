@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Where programs are looked for when the tool passes on no PATH.
-const PATH_DEFAULT: &str = "/usr/local/bin:/usr/bin:/bin";
+pub(crate) const PATH_DEFAULT: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// A command and what its program is told on standard input.
 pub(super) struct Prepared {
@@ -106,7 +106,7 @@ fn stdin(stdin: &Stdin, args: &serde_json::Value) -> Result<Vec<u8>, ToolError> 
 }
 
 /// A name with a `/` is a path from the directory of the declaring file; another is looked for in `path`.
-fn find_program(name: &str, path: &OsString, base: &Path) -> Result<PathBuf, ToolError> {
+pub(crate) fn find_program(name: &str, path: &OsString, base: &Path) -> Result<PathBuf, ToolError> {
     if name.contains('/') {
         return Ok(base.join(name));
     }

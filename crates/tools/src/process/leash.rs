@@ -24,7 +24,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 const SPARE_THREADS_MAX: usize = 16;
 
 /// Holds one attempt's process until it has been reaped. Dropping it kills everything and reaps in the background.
-pub(super) struct Leash {
+pub(crate) struct Leash {
     /// Taken when it is reaped.
     child: Option<Child>,
     /// The process, which is also its group, as its number isn't free before it is reaped.
@@ -35,9 +35,9 @@ pub(super) struct Leash {
 }
 
 /// How a process ended and what it cost.
-pub(super) struct Reaped {
-    pub(super) status: ExitStatus,
-    pub(super) usage: Usage,
+pub(crate) struct Reaped {
+    pub(crate) status: ExitStatus,
+    pub(crate) usage: Usage,
 }
 
 /// The attempt's place among what is alive.
@@ -50,7 +50,7 @@ struct Entry {
 impl Leash {
     /// Starts the command, which leads a group of its own. Blocks until the program has been loaded, but not the last
     /// worker of the runtime.
-    pub(super) fn start(processes: &Processes, command: &mut Command, id: &AttemptId) -> std::io::Result<Leash> {
+    pub(crate) fn start(processes: &Processes, command: &mut Command, id: &AttemptId) -> std::io::Result<Leash> {
         // Entered before it exists, so that no sweep takes it for something left behind.
         let (mut entry, spawning) = Entry::new(processes, id);
         let child = match takes_last_worker(spawning) {
@@ -72,12 +72,12 @@ impl Leash {
     }
 
     /// The process, to take its pipes.
-    pub(super) fn child(&mut self) -> Option<&mut Child> {
+    pub(crate) fn child(&mut self) -> Option<&mut Child> {
         self.child.as_mut()
     }
 
     /// Sends a signal to the group. Its number cannot belong to others before the process is reaped.
-    pub(super) fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         if self.child.is_some() {
             // Nobody left to hear it is as good.
             let _gone = kill_process_group(self.pid, signal);
@@ -85,7 +85,7 @@ impl Leash {
     }
 
     /// Resolves when the process has ended; it is not reaped yet. Can be dropped and asked again.
-    pub(super) async fn exited(&self) {
+    pub(crate) async fn exited(&self) {
         let Some(exit) = &self.exit else {
             let pid = self.pid;
             let wait = move || waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
@@ -102,13 +102,13 @@ impl Leash {
     }
 
     /// What it started that bears no mark, to be killed after it.
-    pub(super) async fn strays(&self) -> Vec<OwnedFd> {
+    pub(crate) async fn strays(&self) -> Vec<OwnedFd> {
         let mark = self.entry.processes.mark(&self.entry.id);
         tokio::task::spawn_blocking(move || strays(&mark)).await.unwrap_or_default()
     }
 
     /// Resolves when the process has ended and nothing of the attempt is left.
-    pub(super) async fn all_exited(&self) {
+    pub(crate) async fn all_exited(&self) {
         self.exited().await;
         let mark = Arc::new(self.entry.processes.mark(&self.entry.id));
         loop {
@@ -125,7 +125,7 @@ impl Leash {
     ///
     /// # Errors
     /// The process does not end, or somebody else reaped it.
-    pub(super) async fn end(mut self, thorough: bool) -> std::io::Result<Reaped> {
+    pub(crate) async fn end(mut self, thorough: bool) -> std::io::Result<Reaped> {
         // Before reaping: afterwards the number may be another group's.
         self.signal(Signal::KILL);
         let used = match &mut self.child {

@@ -10,8 +10,8 @@
 //! let tool = processes.tool(ProcessSpec::new(argv.to_vec()));
 //! ```
 
-mod command;
-mod leash;
+pub(crate) mod command;
+pub(crate) mod leash;
 pub(crate) mod output;
 pub(crate) mod scan;
 mod tool;
@@ -127,7 +127,7 @@ impl Processes {
     }
 
     /// Sees to it that a guard stands. Cheap when it does.
-    fn ensure_guard(&self) -> std::io::Result<()> {
+    pub(crate) fn ensure_guard(&self) -> std::io::Result<()> {
         let mut guard = lock(&self.0.guard);
         if guard.as_mut().is_none_or(|guard| !guard.stands()) {
             *guard = Some(Guard::start(self.0.options.guard.as_ref(), &self.0.engine)?);

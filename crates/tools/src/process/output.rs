@@ -203,7 +203,7 @@ pub(super) fn read_failed(end: &ReadEnd, name: &str, output_max: u64, spill_dir:
 
 /// The end of what was written to standard error.
 #[derive(Default)]
-pub(super) struct Tail {
+pub(crate) struct Tail {
     bytes: Vec<u8>,
     cut: bool,
 }
@@ -218,15 +218,25 @@ impl Tail {
                 return;
             }
             progress();
-            if self.bytes.len() > 2 * TAIL_BYTES {
-                self.bytes.drain(..self.bytes.len() - TAIL_BYTES);
-                self.cut = true;
-            }
+            self.cut();
+        }
+    }
+
+    /// Takes a piece.
+    pub(crate) fn push(&mut self, piece: &[u8]) {
+        self.bytes.extend_from_slice(piece);
+        self.cut();
+    }
+
+    fn cut(&mut self) {
+        if self.bytes.len() > 2 * TAIL_BYTES {
+            self.bytes.drain(..self.bytes.len() - TAIL_BYTES);
+            self.cut = true;
         }
     }
 
     /// What was kept, as text.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let from = self.bytes.len().saturating_sub(TAIL_BYTES);
         let text = String::from_utf8_lossy(&self.bytes[from..]);
         let text = text.trim_end();

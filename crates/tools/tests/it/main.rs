@@ -4,6 +4,7 @@ mod conformance;
 mod hostile;
 mod http;
 mod killed;
+mod mcp;
 mod native;
 mod output;
 mod process;

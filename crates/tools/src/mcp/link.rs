@@ -1,0 +1,188 @@
+//! One connection to a server (`Link`): a request goes out, and its answer, its failure or its abort comes back.
+//! It does not know how the connection came about, nor what the requests are.
+
+use super::ledger::{Answer, Caller, InFlight, Ledger, RpcError, Slot};
+use super::words::{bad_answer, lost};
+use crate::tool::{Aborted, JsonText, Reached, ToolError};
+use rmcp::model::{
+    CancelledNotification, CancelledNotificationParam, ClientRequest, GetExtensions, ProtocolVersion, RequestId,
+    ServerPeerInfo,
+};
+use rmcp::service::{Peer, PeerRequestOptions};
+use rmcp::{RoleClient, ServiceError};
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+/// How long handing over a cancellation may take.
+const CANCEL_SEND_MAX: Duration = Duration::from_secs(1);
+
+/// A connection to a server that has been greeted.
+pub(super) struct Link {
+    /// What the toolbox is called.
+    pub(super) name: Arc<str>,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) info: Arc<ServerPeerInfo>,
+    /// Requests end with their stream: what was cancelled is not answered any more.
+    pub(super) streams: bool,
+    /// Fires when it has ended, and all that was in flight with it.
+    pub(super) ended: CancellationToken,
+    pub(super) peer: Peer<RoleClient>,
+}
+
+/// How a request ended without a result.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// With an error of the protocol.
+    Rpc(RpcError),
+    /// Before an answer came.
+    Failed(ToolError),
+}
+
+impl Link {
+    /// Whether requests say everything by themselves (2026-07-28), without a session.
+    pub(super) fn is_modern(&self) -> bool {
+        self.info.protocol_version >= ProtocolVersion::V_2026_07_28
+    }
+
+    /// Whether it still stands.
+    pub(super) fn stands(&self) -> bool {
+        !self.ended.is_cancelled() && !self.peer.is_transport_closed()
+    }
+
+    /// Makes a request. When `aborted` fires, the server is told, and its answer still waited for during `grace`.
+    /// Dropping the future tells the server too.
+    pub(super) async fn exchange(
+        self: &Arc<Self>,
+        mut request: ClientRequest,
+        caller: Caller,
+        aborted: Option<&Aborted>,
+        grace: Duration,
+    ) -> Result<JsonText, Ended> {
+        let slot = Slot::new(caller);
+        request.extensions_mut().insert(InFlight(Arc::clone(&slot)));
+        let sent = self.peer.send_request_with_option(request, PeerRequestOptions::no_options()).await;
+        let Ok(handle) = sent else { return Err(self.gone(&slot)) };
+        let mut open = Open { link: self, slot: &slot, id: Some(handle.id) };
+        let mut response = handle.rx;
+        let abort = async {
+            match aborted {
+                Some(aborted) => aborted.cancelled().await,
+                None => pending().await,
+            }
+        };
+        let ended = tokio::select! {
+            biased;
+            answer = slot.ended() => Some(answer),
+            response = &mut response => {
+                let answer = slot.taken();
+                if answer.is_none() {
+                    open.close();
+                    return Err(self.unanswered(&slot, response.ok()).await);
+                }
+                answer
+            }
+            () = self.ended.cancelled() => {
+                open.close();
+                return slot.taken().map_or_else(|| Err(self.gone(&slot)), read);
+            }
+            () = abort => None,
+        };
+        if let Some(answer) = ended {
+            open.close();
+            return read(answer);
+        }
+        let withdrawn = slot.withdraw();
+        open.cancel().await;
+        if withdrawn {
+            return Err(Ended::Failed(ToolError::aborted(Reached::No)));
+        }
+        let grace = if self.streams { Duration::ZERO } else { grace };
+        match timeout(grace, slot.ended()).await {
+            Ok(answer) => read(answer),
+            Err(_) => Err(Ended::Failed(ToolError::aborted(slot.reached()))),
+        }
+    }
+
+    /// What the library said instead of an answer.
+    async fn unanswered<T>(&self, slot: &Slot, said: Option<Result<T, ServiceError>>) -> Ended {
+        match said {
+            // Whoever keeps the connection knows more in a moment.
+            None | Some(Err(ServiceError::TransportClosed)) => {
+                let _late = timeout(Duration::from_secs(2), self.ended.cancelled()).await;
+                slot.taken().map_or_else(
+                    || self.gone(slot),
+                    |answer| match read(answer) {
+                        Err(ended) => ended,
+                        Ok(_) => self.gone(slot),
+                    },
+                )
+            }
+            Some(Err(ServiceError::McpError(error))) => Ended::Rpc(RpcError {
+                code: error.code.0.into(),
+                message: super::shown(&error.message, 2_000),
+                data: error.data.and_then(|data| Some(serde_json::value::to_raw_value(&data).ok()?.into())),
+            }),
+            Some(Err(error)) => {
+                let how = super::shown(&error.to_string(), 500);
+                Ended::Failed(lost(&self.name, &how, "", slot.reached()))
+            }
+            Some(Ok(_)) => Ended::Failed(bad_answer(&self.name, "a result of another kind")),
+        }
+    }
+
+    fn gone(&self, slot: &Slot) -> Ended {
+        slot.withdraw();
+        Ended::Failed(lost(&self.name, "the connection has ended", "", slot.reached()))
+    }
+}
+
+fn read(answer: Answer) -> Result<JsonText, Ended> {
+    match answer {
+        Answer::Result(text) => Ok(text),
+        Answer::Error(error) => Err(Ended::Rpc(error)),
+        Answer::Failed(error) => Err(Ended::Failed(error)),
+    }
+}
+
+/// A request that is waited for; dropped before its end, the server is told.
+struct Open<'a> {
+    link: &'a Arc<Link>,
+    slot: &'a Arc<Slot>,
+    id: Option<RequestId>,
+}
+
+impl Open<'_> {
+    /// It has ended.
+    fn close(&mut self) {
+        self.id = None;
+    }
+
+    /// Tells the server that nobody waits any more.
+    async fn cancel(&mut self) {
+        let Some(id) = self.id.take() else { return };
+        let told = self.link.peer.send_notification(cancelled(id).into());
+        // A server that cannot even be told is as good as gone.
+        let _untold = timeout(CANCEL_SEND_MAX, told).await;
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.link.ledger.leave(self.slot);
+        let Some(id) = self.id.take() else { return };
+        self.slot.withdraw();
+        let link = Arc::clone(self.link);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                let _untold = timeout(CANCEL_SEND_MAX, link.peer.send_notification(cancelled(id).into())).await;
+            });
+        }
+    }
+}
+
+fn cancelled(id: RequestId) -> CancelledNotification {
+    CancelledNotification::new(CancelledNotificationParam::new(Some(id), Some("nobody waits for it any more".into())))
+}

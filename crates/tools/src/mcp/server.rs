@@ -1,0 +1,363 @@
+//! One server of a toolbox (`Server`): started when it is first needed, shared by all calls, started again when it is
+//! lost, ended with its toolbox. It does not know its tools.
+
+use super::ask::{Ours, config};
+use super::ledger::{Caller, Ledger};
+use super::link::Link;
+use super::stdio;
+use super::words::{Texts, lost, not_started};
+use crate::peer::PeerRequest;
+use crate::process::Processes;
+use crate::process::leash::Leash;
+use crate::process::output::Tail;
+use crate::tool::{AttemptId, Reached, ToolError};
+use fanout_plan::{McpSource, McpTransport};
+use rmcp::RoleClient;
+use rmcp::model::{ClientRequest, CustomRequest, ProtocolVersion, ServerPeerInfo};
+use rmcp::service::{ClientInitializeError, ClientLifecycleMode, RunningService, serve_client_with_lifecycle_and_ct};
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+use tokio::sync::{Notify, broadcast, watch};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+/// The delays before a server that was lost, or could not be started, is tried again: the first, and the longest.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+/// How long the end of a process is waited for, to tell how it ended.
+const STATUS_WAIT: Duration = Duration::from_millis(500);
+/// How long a process that has ended may have its output held open by what it left running.
+const LINGER: Duration = Duration::from_millis(200);
+/// How many notices wait for who listens.
+const NOTICES_MAX: usize = 256;
+/// How long a server may take to end after its input was closed, and again after TERM.
+pub(super) const END_GRACE: Duration = Duration::from_secs(2);
+/// How long the ends of all servers are waited for.
+const CLOSE_MAX: Duration = Duration::from_secs(10);
+
+/// What the servers of one engine share. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Servers {
+    pub(super) processes: Processes,
+    pub(super) spill_dir: Arc<Path>,
+    keepers: TaskTracker,
+}
+
+impl Servers {
+    /// For one engine. Starts nothing yet.
+    pub(crate) fn new(processes: Processes) -> Servers {
+        let spill_dir = processes.spill_dir().into();
+        Servers { processes, spill_dir, keepers: TaskTracker::new() }
+    }
+
+    /// Waits until the servers whose toolboxes are gone have ended, but not for long.
+    pub(crate) async fn closed(&self) {
+        self.keepers.close();
+        // What does not end by then is killed with the processes of the engine.
+        let _late = timeout(CLOSE_MAX, self.keepers.wait()).await;
+    }
+}
+
+/// A server, and the connection to it while there is one.
+pub(super) struct Server {
+    pub(super) name: Arc<str>,
+    pub(super) source: McpSource,
+    pub(super) shared: Servers,
+    pub(super) notices: broadcast::Sender<PeerRequest>,
+    /// The list of tools may be another by now.
+    pub(super) changed: Arc<Notify>,
+    state: Mutex<State>,
+    /// Which process it is, for the marks.
+    started: AtomicU32,
+    /// It did not know `server/discover`; it is not asked again.
+    legacy: AtomicBool,
+    pub(super) closing: CancellationToken,
+    _close: DropGuard,
+}
+
+enum State {
+    /// Not started, or lost and not needed since. Not to be started before then, after so many losses in a row.
+    Idle {
+        not_before: Option<(Instant, ToolError)>,
+        losses: u32,
+    },
+    Opening(watch::Receiver<Option<Result<Arc<Link>, ToolError>>>, u32),
+    Up(Arc<Link>, u32),
+}
+
+/// What is behind a connection to a program.
+struct Behind {
+    leash: Leash,
+    tail: Arc<Mutex<Tail>>,
+    name: String,
+}
+
+impl Server {
+    pub(super) fn new(name: Arc<str>, source: McpSource, shared: Servers) -> Arc<Server> {
+        let closing = CancellationToken::new();
+        Arc::new(Server {
+            name,
+            source,
+            shared,
+            notices: broadcast::channel(NOTICES_MAX).0,
+            changed: Arc::default(),
+            state: Mutex::new(State::Idle { not_before: None, losses: 0 }),
+            started: AtomicU32::new(0),
+            legacy: AtomicBool::new(false),
+            _close: closing.clone().drop_guard(),
+            closing,
+        })
+    }
+
+    /// The connection; made when there is none, once for all who need it.
+    ///
+    /// # Errors
+    /// Why there is none. Nothing was reached.
+    pub(super) async fn link(self: &Arc<Self>) -> Result<Arc<Link>, ToolError> {
+        let mut opening = {
+            let mut state = super::ledger::lock(&self.state);
+            match &*state {
+                State::Up(link, _) if link.stands() => return Ok(Arc::clone(link)),
+                State::Opening(opening, _) => opening.clone(),
+                State::Idle { not_before: Some((at, why)), .. } if *at > Instant::now() => {
+                    return Err(why.clone().after(*at - Instant::now()));
+                }
+                State::Idle { losses, .. } | State::Up(_, losses) => {
+                    let losses = *losses;
+                    let (tell, opening) = watch::channel(None);
+                    *state = State::Opening(opening.clone(), losses);
+                    // By itself: whoever needs it first may be aborted before it is there.
+                    tokio::spawn(open(Arc::downgrade(self), tell));
+                    opening
+                }
+            }
+        };
+        match opening.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(opened)) => opened.clone(),
+            _ => Err(not_started(&self.name, "starting it was given up", true)),
+        }
+    }
+
+    /// How many were lost in a row, when this one is lost too.
+    fn losses(&self) -> u32 {
+        match &*super::ledger::lock(&self.state) {
+            State::Idle { losses, .. } | State::Opening(_, losses) | State::Up(_, losses) => losses + 1,
+        }
+    }
+
+    /// There is no connection any more. One that was of use is tried again at once.
+    fn down(&self, why: &ToolError, was_of_use: bool) {
+        let losses = if was_of_use { 0 } else { self.losses() };
+        let exponent = losses.saturating_sub(1).min(16);
+        let delay = BACKOFF.0.saturating_mul(1 << exponent).min(BACKOFF.1);
+        let why = ToolError { class: crate::tool::ErrorClass::Transient, reached: Reached::No, ..why.clone() };
+        let not_before = (losses > 0).then(|| (Instant::now() + delay, why));
+        *super::ledger::lock(&self.state) = State::Idle { not_before, losses };
+    }
+
+    async fn connect(self: &Arc<Self>) -> Result<Arc<Link>, ToolError> {
+        let again = match self.connect_once().await {
+            Err((error, true)) => error,
+            Err((error, false)) => return Err(error),
+            Ok(link) => return Ok(link),
+        };
+        // It died of a question it did not know: such a server is greeted as of old.
+        self.legacy.store(true, Ordering::Relaxed);
+        self.connect_once().await.map_err(|_| again).inspect_err(|_| self.legacy.store(false, Ordering::Relaxed))
+    }
+
+    /// Starts and greets it; with an error, whether it ended when it was asked what it is.
+    async fn connect_once(self: &Arc<Self>) -> Result<Arc<Link>, (ToolError, bool)> {
+        let ledger = Arc::new(Ledger::new(self.notices.clone(), Arc::clone(&self.changed)));
+        let mut texts = Texts::default();
+        match &self.source.transport {
+            McpTransport::Stdio(command) => {
+                let number = self.started.fetch_add(1, Ordering::Relaxed) + 1;
+                let id = AttemptId { run: "mcp".into(), call: Arc::clone(&self.name), attempt: number };
+                let line_max = usize::try_from(self.source.output_max).unwrap_or(usize::MAX).saturating_add(64 << 10);
+                let started =
+                    stdio::start(command, &self.shared.processes, Arc::clone(&ledger), &id, &mut texts, line_max);
+                let stdio::Started { leash, pipes, tail, name } = started.await.map_err(|error| (error, false))?;
+                let behind = Behind { leash, tail, name };
+                match self.greet(pipes, &ledger).await {
+                    Ok(running) => Ok(self.keep(running, ledger, false, Some(behind))),
+                    Err(error) => Err(self.not_greeted(error, behind, &texts).await),
+                }
+            }
+            McpTransport::Http(_) => {
+                let message = format!("the MCP server of `{}` is at a URL, which is not spoken to yet", self.name);
+                Err((ToolError::permanent(message).code("mcp_unreachable").reached(Reached::No), false))
+            }
+        }
+    }
+
+    /// Greets a server by the newest protocol it knows.
+    pub(super) async fn greet<T>(
+        &self,
+        transport: T,
+        ledger: &Arc<Ledger>,
+    ) -> Result<RunningService<RoleClient, Ours>, ClientInitializeError>
+    where
+        T: rmcp::transport::Transport<RoleClient> + 'static,
+    {
+        let lifecycle = match self.legacy.load(Ordering::Relaxed) {
+            true => ClientLifecycleMode::Initialize,
+            false => ClientLifecycleMode::Auto {
+                preferred_versions: vec![ProtocolVersion::V_2026_07_28],
+                legacy_version: Some(config().protocol_version),
+            },
+        };
+        let ours = Ours { ledger: Arc::clone(ledger) };
+        let ct = self.closing.child_token();
+        let greeted = serve_client_with_lifecycle_and_ct(ours, transport, lifecycle, ct);
+        match timeout(self.source.connect, greeted).await {
+            Ok(greeted) => greeted,
+            Err(_) => Err(ClientInitializeError::Cancelled),
+        }
+    }
+
+    /// What is told of a program that was started and not greeted; whether it ended at the first question.
+    async fn not_greeted(&self, error: ClientInitializeError, behind: Behind, texts: &Texts) -> (ToolError, bool) {
+        let ended = timeout(STATUS_WAIT, behind.leash.exited()).await.is_ok();
+        let late = matches!(error, ClientInitializeError::Cancelled);
+        let first = matches!(&error, ClientInitializeError::ConnectionClosed(at) if at.contains("discover"))
+            || matches!(&error, ClientInitializeError::TransportError { context, .. } if context.contains("discover"));
+        let status = stdio::end(behind.leash, if ended { END_GRACE } else { STATUS_WAIT }).await;
+        let why = match (late, ended) {
+            (true, false) => format!("it did not answer within {:?} (`connect`)", self.source.connect),
+            (_, true) => stdio::ended(status),
+            (false, false) => super::shown(&error.to_string(), 300),
+        };
+        let detail = super::ledger::lock(&behind.tail).text();
+        let last = detail.lines().next_back().map(|line| super::shown(line.trim(), 200)).unwrap_or_default();
+        let why = if last.is_empty() { why } else { format!("{why}: {last}") };
+        let error = not_started(&behind.name, &why, false).detail(detail);
+        (texts.strike_error(error), first && !self.legacy.load(Ordering::Relaxed))
+    }
+
+    /// Takes a greeted server into service.
+    fn keep(
+        self: &Arc<Self>,
+        running: RunningService<RoleClient, Ours>,
+        ledger: Arc<Ledger>,
+        http: bool,
+        behind: Option<Behind>,
+    ) -> Arc<Link> {
+        // Known since it was greeted.
+        let info = running.peer().peer_info();
+        let info =
+            info.unwrap_or_else(|| Arc::new(ServerPeerInfo::new(ProtocolVersion::default(), Default::default())));
+        let link = Link {
+            name: Arc::clone(&self.name),
+            ledger,
+            streams: http && info.protocol_version >= ProtocolVersion::V_2026_07_28,
+            info,
+            ended: CancellationToken::new(),
+            peer: running.peer().clone(),
+        };
+        let link = Arc::new(link);
+        if !link.is_modern() {
+            self.legacy.store(true, Ordering::Relaxed);
+        }
+        self.shared.keepers.spawn(keep(Arc::downgrade(self), Arc::clone(&link), running, behind));
+        if link.is_modern() {
+            tokio::spawn(listen(Arc::clone(&link)));
+        }
+        link
+    }
+}
+
+/// Opens a connection for all who wait for it.
+async fn open(server: Weak<Server>, tell: watch::Sender<Option<Result<Arc<Link>, ToolError>>>) {
+    let Some(server) = server.upgrade() else { return };
+    let opened = server.connect().await;
+    match &opened {
+        Ok(link) => {
+            let losses = server.losses() - 1;
+            let mut state = super::ledger::lock(&server.state);
+            *state = State::Up(Arc::clone(link), losses);
+        }
+        Err(error) => server.down(error, false),
+    }
+    // It may have ended before it was there.
+    if let Ok(link) = &opened
+        && !link.stands()
+    {
+        let gone = lost(&server.name, "it ended at once", "", Reached::No);
+        server.down(&gone, false);
+    }
+    // Nobody may wait any more.
+    let _unheard = tell.send(Some(opened));
+}
+
+/// Keeps a connection until it ends, however that comes; then nothing of it is left.
+async fn keep(
+    server: Weak<Server>,
+    link: Arc<Link>,
+    running: RunningService<RoleClient, Ours>,
+    behind: Option<Behind>,
+) {
+    let cancel = running.cancellation_token();
+    let mut waiting = std::pin::pin!(running.waiting());
+    match &behind {
+        Some(behind) => tokio::select! {
+            _quit = &mut waiting => {}
+            () = behind.leash.exited() => {
+                // What it wrote last is still read.
+                if timeout(LINGER, &mut waiting).await.is_err() {
+                    cancel.cancel();
+                    let _quit = waiting.await;
+                }
+            }
+        },
+        None => _ = waiting.await,
+    }
+    let (how, detail, leash) = match behind {
+        Some(Behind { leash, tail, .. }) => {
+            let exited = timeout(STATUS_WAIT, leash.exited()).await.is_ok();
+            let detail = super::ledger::lock(&tail).text();
+            match exited {
+                true => (stdio::ended(stdio::end(leash, END_GRACE).await), detail, None),
+                false => ("it closed its output".to_owned(), detail, Some(leash)),
+            }
+        }
+        None => ("the connection has ended".to_owned(), String::new(), None),
+    };
+    link.ledger.fail_all(|reached| lost(&link.name, &how, &detail, reached));
+    link.ended.cancel();
+    if let Some(server) = server.upgrade() {
+        let is_this = matches!(&*super::ledger::lock(&server.state), State::Up(up, _) if Arc::ptr_eq(up, &link));
+        if is_this {
+            server.down(&lost(&link.name, &how, &detail, Reached::No), link.ledger.has_answered());
+        }
+    }
+    if let Some(leash) = leash {
+        let _status: Option<ExitStatus> = stdio::end(leash, END_GRACE).await;
+    }
+}
+
+/// Asks a server of the newest protocol to tell when its lists change; those before tell without being asked.
+async fn listen(link: Arc<Link>) {
+    let capabilities = &link.info.capabilities;
+    let changes = |list_changed: Option<bool>| list_changed.unwrap_or_default();
+    let wanted = serde_json::json!({"notifications": {
+        "toolsListChanged": capabilities.tools.as_ref().is_some_and(|tools| changes(tools.list_changed)),
+        "promptsListChanged": capabilities.prompts.as_ref().is_some_and(|prompts| changes(prompts.list_changed)),
+        "resourcesListChanged": capabilities.resources.as_ref().is_some_and(|resources| changes(resources.list_changed)),
+    }});
+    if !wanted["notifications"].as_object().is_some_and(|map| map.values().any(|value| value == true)) {
+        return;
+    }
+    let request = ClientRequest::CustomRequest(CustomRequest::new("subscriptions/listen", Some(wanted)));
+    let caller = Caller::nobody(&link.name);
+    // It lasts as long as the connection does; a server that will not listen changes nothing that it told of.
+    let _ended = link.exchange(request, caller, None, Duration::ZERO).await;
+}
+
+/// Where results too large to be kept in memory go.
+pub(super) fn spill_dir(server: &Server) -> PathBuf {
+    server.shared.spill_dir.to_path_buf()
+}
