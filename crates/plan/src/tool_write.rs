@@ -24,6 +24,7 @@ impl ToolSpec {
             ToolKind::Native => "native",
             ToolKind::Process => "process",
             ToolKind::Http => "http",
+            ToolKind::Mcp => "mcp",
         };
         fields.insert("kind".into(), json!(kind));
         fields.insert("args".into(), meaning(&self.args_schema));

@@ -76,12 +76,8 @@ pub(super) async fn list(server: &Server, link: &Arc<Link>, spec: &ToolboxSpec) 
     let mut cursor: Option<String> = None;
     let mut seen = HashSet::new();
     for _ in 0..PAGES_MAX {
-        let mut request = ListToolsRequest::default();
-        request.params = cursor.take().map(|cursor| {
-            let mut params = PaginatedRequestParams::default();
-            params.cursor = Some(cursor);
-            params
-        });
+        let params = cursor.take().map(|cursor| PaginatedRequestParams::default().with_cursor(Some(cursor)));
+        let request = ListToolsRequest { params, ..ListToolsRequest::default() };
         let request = ClientRequest::ListToolsRequest(request);
         let page = link.exchange(request, Caller::nobody(&server.name), None, Duration::ZERO).await;
         let page = page.map_err(|ended| match ended {

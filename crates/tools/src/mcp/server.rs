@@ -326,14 +326,15 @@ async fn keep(
         }
         None => ("the connection has ended".to_owned(), String::new(), None),
     };
-    link.ledger.fail_all(|reached| lost(&link.name, &how, &detail, reached));
-    link.ended.cancel();
     if let Some(server) = server.upgrade() {
         let is_this = matches!(&*super::ledger::lock(&server.state), State::Up(up, _) if Arc::ptr_eq(up, &link));
         if is_this {
             server.down(&lost(&link.name, &how, &detail, Reached::No), link.ledger.has_answered());
         }
     }
+    // Last: whoever hears of it may call again at once, and is to find what the next state is.
+    link.ledger.fail_all(|reached| lost(&link.name, &how, &detail, reached));
+    link.ended.cancel();
     if let Some(leash) = leash {
         let _status: Option<ExitStatus> = stdio::end(leash, END_GRACE).await;
     }

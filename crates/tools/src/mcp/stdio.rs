@@ -159,11 +159,9 @@ impl Transport<RoleClient> for Pipes {
                     Read::Line(line) => take(&self.ledger, line, &mut self.ready),
                     // Whom it answers has been looked for in what there is of it.
                     Read::TooLong { head, tail, bytes } => {
-                        let Some(slot) = answered(&head, &tail).and_then(|id| self.ledger.find(id)) else {
-                            return None;
-                        };
+                        let id = answered(&head, &tail)?;
+                        let slot = self.ledger.find(id)?;
                         self.ledger.leave(&slot);
-                        let id = answered(&head, &tail).unwrap_or_default();
                         slot.end(super::ledger::Answer::Failed(super::words::too_large(bytes)));
                         self.ready.push_back(done(id));
                     }

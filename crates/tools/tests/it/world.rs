@@ -163,6 +163,15 @@ pub(crate) fn children() -> Vec<String> {
 }
 
 /// Waits for something that only the kernel can tell, for ten seconds at most.
+pub(crate) async fn eventually_async(what: &str, holds: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < Duration::from_secs(10), "never true: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// The same, where blocking a thread holds up nothing that is waited for.
 pub(crate) fn eventually(what: &str, holds: impl Fn() -> bool) {
     let begun = Instant::now();
     while !holds() {

@@ -189,33 +189,79 @@ impl Server {
     }
 
     fn call(&self, name: &str, id: &Value, args: &Value, params: &Value) {
-        let result = |value: Value| send(&json!({"jsonrpc": "2.0", "id": id, "result": value}));
-        let text = |text: &str| json!({"content": [{"type": "text", "text": text}]});
-        let token = &params["_meta"]["progressToken"];
+        if !self.call_well(name, id, args, params)
+            && !self.call_badly(name, id, args)
+            && !self.call_asking(name, id, params)
+        {
+            error(id, -32_602, &format!("no tool {name}"));
+        }
+    }
+
+    /// Tools that do what they should; false when it is none of them.
+    fn call_well(&self, name: &str, id: &Value, args: &Value, params: &Value) -> bool {
         match name {
-            "echo" => result(text(args["text"].as_str().unwrap_or_default())),
+            "echo" => result(id, text(args["text"].as_str().unwrap_or_default())),
             "env" => {
                 let all: Map<String, Value> = std::env::vars().map(|(name, value)| (name, value.into())).collect();
-                let here = std::env::current_dir().unwrap();
-                result(
-                    json!({"content": [], "structuredContent": {"pid": std::process::id(), "env": all, "cwd": here}}),
-                );
+                let said = json!({"pid": std::process::id(), "env": all, "cwd": std::env::current_dir().unwrap()});
+                result(id, json!({"content": [], "structuredContent": said}));
             }
             "structured" => {
                 let value = json!({"sum": 3, "list": [1, null]});
-                result(json!({"content": [{"type": "text", "text": value.to_string()}], "structuredContent": value}));
+                result(
+                    id,
+                    json!({"content": [{"type": "text", "text": value.to_string()}], "structuredContent": value}),
+                );
             }
-            "forbidden" => result(json!({"content": [], "structuredContent": {"sum": "three"}})),
-            "blocks" => result(json!({"content": [
-                {"type": "text", "text": "a picture"},
-                {"type": "image", "data": "iVBORw0KGgo=", "mimeType": "image/png"},
-                {"type": "resource", "resource": {"uri": "test://a", "mimeType": "text/plain", "text": "inside"}},
-                {"type": "resource", "resource": {"uri": "test://b", "blob": "AAEC", "mimeType": "application/x"}},
-                {"type": "resource_link", "uri": "test://c", "name": "c"},
-            ]})),
-            "nothing" => result(json!({"content": []})),
-            "fail" => result(json!({"content": [{"type": "text", "text": "out of paper"}], "isError": true})),
+            "blocks" => result(
+                id,
+                json!({"content": [
+                    {"type": "text", "text": "a picture"},
+                    {"type": "image", "data": "iVBORw0KGgo=", "mimeType": "image/png"},
+                    {"type": "resource", "resource": {"uri": "test://a", "mimeType": "text/plain", "text": "inside"}},
+                    {"type": "resource", "resource": {"uri": "test://b", "blob": "AAEC", "mimeType": "application/x"}},
+                    {"type": "resource_link", "uri": "test://c", "name": "c"},
+                ]}),
+            ),
+            "nothing" => result(id, json!({"content": []})),
+            "fail" => result(id, json!({"content": [{"type": "text", "text": "out of paper"}], "isError": true})),
             "refuse" => error(id, args["code"].as_i64().unwrap(), "refused"),
+            "effect" => {
+                self.log("effect");
+                result(id, text("done"));
+            }
+            "flood" => {
+                let token = &params["_meta"]["progressToken"];
+                for done in 0..args["count"].as_u64().unwrap() {
+                    tell("notifications/progress", &json!({"progressToken": token, "progress": done, "total": 10}));
+                }
+                result(id, text("done"));
+            }
+            "log" => {
+                tell("notifications/message", &json!({"level": "info", "data": "hello"}));
+                result(id, text("done"));
+            }
+            "big" => result(id, text(&"x".repeat(usize::try_from(args["bytes"].as_u64().unwrap()).unwrap()))),
+            "change" => {
+                self.changed.store(true, Ordering::SeqCst);
+                for _ in 0..5 {
+                    tell("notifications/tools/list_changed", &json!({}));
+                }
+                result(id, text("changed"));
+            }
+            "slow" => {
+                std::thread::sleep(Duration::from_millis(args["ms"].as_u64().unwrap()));
+                result(id, text("slow"));
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// Tools that behave badly; false when it is none of them.
+    fn call_badly(&self, name: &str, id: &Value, args: &Value) -> bool {
+        match name {
+            "forbidden" => result(id, json!({"content": [], "structuredContent": {"sum": "three"}})),
             "hang" => self.log("hangs"),
             "die_before" => std::process::exit(9),
             "die_after" => {
@@ -223,15 +269,12 @@ impl Server {
                 eprintln!("a bug in line 1");
                 std::process::exit(9);
             }
-            "effect" => {
-                self.log("effect");
-                result(text("done"));
-            }
             "twice" => {
-                result(text("first"));
-                result(text("second"));
+                result(id, text("first"));
+                result(id, text("second"));
             }
             "late" => {
+                self.log("late");
                 let mut cancelled = self.cancelled.lock().unwrap();
                 while !cancelled.contains(id) {
                     cancelled = self.told.wait(cancelled).unwrap();
@@ -239,33 +282,11 @@ impl Server {
                 drop(cancelled);
                 self.log("cancelled");
                 std::thread::sleep(Duration::from_millis(args["ms"].as_u64().unwrap_or(0)));
-                result(text("late"));
-            }
-            "flood" => {
-                for done in 0..args["count"].as_u64().unwrap() {
-                    tell("notifications/progress", &json!({"progressToken": token, "progress": done, "total": 10}));
-                }
-                result(text("done"));
-            }
-            "log" => {
-                tell("notifications/message", &json!({"level": "info", "data": "hello"}));
-                result(text("done"));
-            }
-            "big" => result(text(&"x".repeat(usize::try_from(args["bytes"].as_u64().unwrap()).unwrap()))),
-            "change" => {
-                self.changed.store(true, Ordering::SeqCst);
-                for _ in 0..5 {
-                    tell("notifications/tools/list_changed", &json!({}));
-                }
-                result(text("changed"));
-            }
-            "slow" => {
-                std::thread::sleep(Duration::from_millis(args["ms"].as_u64().unwrap()));
-                result(text("slow"));
+                result(id, text("late"));
             }
             "noise" => {
                 raw(b"Debugger attached.\n{not json\n\n[1, 2\n\"text\"\n{\"jsonrpc\":\"2.0\",\"id\":99999,\"result\":{}}\n\xff\xfe\n");
-                result(text("after the noise"));
+                result(id, text("after the noise"));
             }
             "pieces" => {
                 let line = json!({"jsonrpc": "2.0", "id": id, "result": text("whole")}).to_string() + "\n";
@@ -274,30 +295,37 @@ impl Server {
                     std::thread::yield_now();
                 }
             }
+            _ => return false,
+        }
+        true
+    }
+
+    /// Tools that ask; false when it is none of them.
+    fn call_asking(&self, name: &str, id: &Value, params: &Value) -> bool {
+        let asked = |state: &str| {
+            let asked = json!({"name": {"method": "elicitation/create", "params": question()}});
+            json!({"resultType": "input_required", "requestState": state, "inputRequests": asked})
+        };
+        match name {
             "ask" if self.manner.modern => match params.get("inputResponses") {
-                None => result(json!({
-                    "resultType": "input_required", "requestState": "s1",
-                    "inputRequests": {"name": {"method": "elicitation/create", "params": question()}},
-                })),
+                None => result(id, asked("s1")),
                 Some(answers) => {
                     assert_eq!(params["requestState"], "s1");
-                    result(text(&answers["name"].to_string()));
+                    result(id, text(&answers["name"].to_string()));
                 }
             },
-            "ask" => result(text(&self.ask("elicitation/create", &question()).to_string())),
-            "ask_on" => result(json!({
-                "resultType": "input_required", "requestState": "again",
-                "inputRequests": {"name": {"method": "elicitation/create", "params": question()}},
-            })),
+            "ask" => result(id, text(&self.ask("elicitation/create", &question()).to_string())),
+            "ask_on" => result(id, asked("again")),
             "sample" => {
-                let params =
-                    json!({"messages": [{"role": "user", "content": {"type": "text", "text": "?"}}], "maxTokens": 5});
-                result(text(&self.ask("sampling/createMessage", &params).to_string()));
+                let message = json!({"role": "user", "content": {"type": "text", "text": "?"}});
+                let params = json!({"messages": [message], "maxTokens": 5});
+                result(id, text(&self.ask("sampling/createMessage", &params).to_string()));
             }
-            "roots" => result(text(&self.ask("roots/list", &json!({})).to_string())),
-            "ping" => result(text(&self.ask("ping", &json!({})).to_string())),
-            _ => error(id, -32_602, &format!("no tool {name}")),
+            "roots" => result(id, text(&self.ask("roots/list", &json!({})).to_string())),
+            "ping" => result(id, text(&self.ask("ping", &json!({})).to_string())),
+            _ => return false,
         }
+        true
     }
 
     fn ask(&self, method: &str, params: &Value) -> Value {
@@ -372,6 +400,14 @@ fn tool(name: &str, said: Value) -> Value {
         tool[name] = value.clone();
     }
     tool
+}
+
+fn text(text: &str) -> Value {
+    json!({"content": [{"type": "text", "text": text}]})
+}
+
+fn result(id: &Value, value: Value) {
+    send(&json!({"jsonrpc": "2.0", "id": id, "result": value}));
 }
 
 fn error(id: &Value, code: i64, message: &str) {
