@@ -11,6 +11,8 @@ mod http_read;
 mod http_spec;
 mod http_url;
 mod ids;
+mod mcp_read;
+mod mcp_spec;
 mod nearest;
 mod node;
 pub mod openapi;
