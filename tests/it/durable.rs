@@ -13,9 +13,7 @@ calls:
 output: '${hold}'";
 
 fn runs(folder: &Folder) -> serde_json::Value {
-    let listed = folder.fanout(["runs", "--json", "--state", "state"]);
-    // While the tables are being made they cannot be read.
-    if listed.code == Some(0) { listed.json()[0].clone() } else { serde_json::Value::Null }
+    folder.fanout(["runs", "--json", "--state", "state"]).with_code(0).json()[0].clone()
 }
 
 #[test]
@@ -93,4 +91,33 @@ fn what_differs_is_named_field_by_field() {
     child.wait().unwrap();
     let ended = folder.fanout(["resume", "last", "--in-doubt", "w=succeeded:1", "--state", "state"]).with_code(0);
     assert_eq!(ended.stdout, "{\"w\":1}\n");
+}
+
+#[test]
+fn an_interrupted_run_is_discarded_and_what_nobody_knows_is_named() {
+    let folder = Folder::with_plan(
+        "{name: wait, calls: [{id: a, tool: wait, args: {s: 0}}, {id: w, tool: wait, args: {s: 60}}]}",
+    );
+    let wait = "argv = ['sh', '-c', 'echo $FANOUT_CALL >> ledger; sleep $1', 'sh', '${args.s}']";
+    folder.write(
+        "tools.toml",
+        format!("[tools.wait]\n{wait}\nargs = {{s = {{type = 'integer'}}}}\neffects = {{writes = ['db:x']}}"),
+    );
+    let run = ["run", "plan.yaml", "--key", "k", "--tools", "tools.toml", "--state", "state"];
+    let mut child = folder.start(run);
+    until("it runs", || folder.read("ledger").lines().count() == 2);
+    let held = folder.fanout(["runs", "discard", "last", "--state", "state"]).with_code(6);
+    assert!(held.stderr.contains("[run_locked]"), "{}", held.stderr);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let told = folder.fanout(["report", "last", "--state", "state"]).with_code(0);
+    assert!(told.stdout.contains("fanout runs discard"), "{}", told.stdout);
+    let gone = folder.fanout(["runs", "discard", "last", "--state", "state"]).with_code(0);
+    assert!(gone.stderr.contains("  w  had started; nobody knows whether it took effect"), "{}", gone.stderr);
+    assert!(gone.stderr.contains("removed: 1 of 2 calls had ended"), "{}", gone.stderr);
+    assert_eq!(gone.stdout.trim().len(), 36);
+    assert!(runs(&folder).is_null());
+    // Its key is free again.
+    folder.write("plan.yaml", "{name: other, calls: []}");
+    folder.fanout(run).with_code(0);
 }

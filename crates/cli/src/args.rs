@@ -73,7 +73,7 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Go on with a durable run whose process died, where it was; nothing is done twice.
     Resume(ResumeArgs),
-    /// List durable runs: how far each is, and what it waits for; `prune` removes old ones.
+    /// List durable runs: how far each is, and what it waits for; `prune` and `discard` remove some.
     Runs(RunsArgs),
     /// Tell how a durable run ended, or how far it is.
     Report(ReportArgs),
@@ -261,6 +261,8 @@ pub(crate) struct RunsArgs {
 pub(crate) enum RunsCommand {
     /// Remove runs that have ended; those that have not always stay.
     Prune(PruneArgs),
+    /// Remove one run that no process runs, although it has not ended; says what of it nobody knows.
+    Discard(RunName),
 }
 
 #[derive(Args)]

@@ -1,13 +1,13 @@
-//! `fanout runs`, `fanout runs prune` and `fanout report`: what is recorded of durable runs.
+//! `fanout runs` with `prune` and `discard`, and `fanout report`: what is recorded of durable runs.
 //! It does not know how they are run.
 
 use crate::account::account;
-use crate::args::{PruneArgs, ReportArgs, RunsArgs, RunsCommand, When};
+use crate::args::{PruneArgs, ReportArgs, RunName, RunsArgs, RunsCommand, When};
 use crate::load::Refused;
 use crate::targets::Files;
 use crate::text::{self, Paint};
 use crate::{durable, run};
-use fanout::state::{Keep, Reader, RunInfo, RunState, now, prune, would_prune};
+use fanout::state::{Keep, Reader, RunInfo, RunState, discard, now, prune, would_prune};
 use fanout::{RecordedRun, SoFar};
 use serde_json::{Value, json};
 use std::io::IsTerminal;
@@ -20,8 +20,10 @@ const QUESTIONS_MAX: usize = 4;
 
 /// `fanout runs`.
 pub(crate) fn main(args: &RunsArgs, color: When) -> Result<ExitCode, Refused> {
-    if let Some(RunsCommand::Prune(args)) = &args.command {
-        return prune_runs(args);
+    match &args.command {
+        Some(RunsCommand::Prune(args)) => return prune_runs(args),
+        Some(RunsCommand::Discard(name)) => return discard_run(name),
+        None => {}
     }
     let state = durable::state_dir(&args.state)?;
     let terminal = std::io::stdout().is_terminal();
@@ -81,6 +83,10 @@ impl Listed {
     fn ended(&self) -> u64 {
         let c = &self.info.counts;
         c.succeeded + c.failed + c.skipped + c.cancelled + c.denied + c.in_doubt
+    }
+
+    fn calls(&self) -> String {
+        text::count(usize::try_from(self.info.counts.calls).unwrap_or(usize::MAX), "call")
     }
 
     fn as_json(&self) -> Value {
@@ -173,6 +179,29 @@ fn prune_runs(args: &PruneArgs) -> Result<ExitCode, Refused> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn discard_run(name: &RunName) -> Result<ExitCode, Refused> {
+    let state = durable::state_dir(&name.state)?;
+    let info = durable::find(&state, name)?;
+    // A run whose record is damaged can go too.
+    let so_far = RecordedRun::read(&state, &info.id).and_then(|run| run.so_far(&state));
+    let removed = discard(&state, &info)?;
+    match &so_far {
+        Ok(so_far) => {
+            // Nobody will ask about these again.
+            let doubted = so_far.questions.iter().filter(|question| question.approval.is_none());
+            for call in so_far.started.iter().chain(doubted.map(|question| &question.call)) {
+                text::say(&format!("  {}  had started; nobody knows whether it took effect\n", text::line(call)));
+            }
+        }
+        Err(error) => text::say(&format!("  which calls had started is not known: {}\n", text::line(&error.message))),
+    }
+    let run = Listed { info, held: false, so_far: SoFar::default() };
+    text::print(&format!("{}\n", run.info.id));
+    let kib = removed.bytes.div_ceil(1024);
+    text::say(&format!("removed: {} of {} had ended, {kib} KiB\n", run.ended(), run.calls()));
+    Ok(ExitCode::SUCCESS)
+}
+
 /// `fanout report`.
 pub(crate) fn report(args: &ReportArgs, color: When) -> Result<ExitCode, Refused> {
     let state = durable::state_dir(&args.name.state)?;
@@ -208,13 +237,7 @@ pub(crate) fn report(args: &ReportArgs, color: When) -> Result<ExitCode, Refused
 
 /// What is known of a run that has not ended.
 fn unfinished(run: &Listed) -> String {
-    let mut out = format!(
-        "{}: {}, {} of {} ended\n",
-        text::line(&run.info.name),
-        run.word(),
-        run.ended(),
-        text::count(usize::try_from(run.info.counts.calls).unwrap_or(usize::MAX), "call"),
-    );
+    let mut out = format!("{}: {}, {} of {} ended\n", text::line(&run.info.name), run.word(), run.ended(), run.calls());
     for (call, outcome) in &run.so_far.ended {
         out += &format!("  {}  {}\n", text::line(call), crate::follow::outcome_word(*outcome));
     }
@@ -230,7 +253,10 @@ fn unfinished(run: &Listed) -> String {
         out += &format!("  {}  {about}\n", text::line(&question.call));
     }
     if !run.held {
-        out += &format!("no process runs it; `fanout resume {}` goes on with it\n", run.info.id);
+        let id = &run.info.id;
+        out += &format!(
+            "no process runs it; `fanout resume {id}` goes on with it, `fanout runs discard {id}` removes it\n"
+        );
     }
     out
 }

@@ -58,8 +58,8 @@ pub mod state {
     pub use crate::durable::wall_clock as now;
     pub use fanout_core::Time;
     pub use fanout_store::{
-        Answer, Counts, JsonText, Keep, Pruned, Reader, Record, RunInfo, RunList, RunState, StoreError, leave_answer,
-        prune, take_answers, would_prune,
+        Answer, Counts, JsonText, Keep, Pruned, Reader, Record, RunInfo, RunList, RunState, StoreError, discard,
+        leave_answer, prune, take_answers, would_prune,
     };
 }
 pub use fanout_tools as tools;

@@ -5,6 +5,7 @@ use crate::error::{Result, io, refuse};
 use std::fs::{DirBuilder, File, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A data directory that exists.
 #[derive(Clone, Debug)]
@@ -15,6 +16,13 @@ pub(crate) struct DataDir {
 /// Held while a file lock is; the lock ends with it, or with the process.
 #[derive(Debug)]
 pub(crate) struct Locked(#[expect(dead_code, reason = "held, not looked at")] File);
+
+/// The lock on making tables.
+const TABLES_LOCK: &str = "locks/tables.lock";
+
+/// How often a lock is tried that is held for as long as a database takes to be opened, and how long between.
+const TRIES: u32 = 6_000;
+const BETWEEN: Duration = Duration::from_millis(5);
 
 impl DataDir {
     /// The directory, made if it is not there; readable by its owner only, since results may hold anything.
@@ -67,6 +75,26 @@ impl DataDir {
         Ok(Locked(file))
     }
 
+    /// Held while the tables are made or updated. Waits for others who do that.
+    pub(crate) fn lock_tables(&self) -> Result<Locked> {
+        let path = self.root.join(TABLES_LOCK);
+        let file = open_lock(&path)?;
+        match wait(|| file.try_lock()) {
+            Ok(()) => Ok(Locked(file)),
+            Err(TryLockError::Error(error)) => Err(io("lock", &path, &error)),
+            Err(TryLockError::WouldBlock) => Err(refuse(
+                "state_busy",
+                format!("{} is locked: another process opens the journal and does not get on", path.display()),
+            )),
+        }
+    }
+
+    /// Waits until nobody makes or updates the tables; whether somebody did may have changed them. Makes no file.
+    pub(crate) fn await_tables(&self) -> bool {
+        let Ok(file) = File::open(self.root.join(TABLES_LOCK)) else { return false };
+        wait(|| file.try_lock_shared()).is_ok()
+    }
+
     /// The lock of a run, or `None` while another holds it (in this process or another).
     pub(crate) fn try_lock(&self, run: &str) -> Result<Option<Locked>> {
         let path = self.lock_of(run);
@@ -89,6 +117,17 @@ impl DataDir {
     pub(crate) fn is_locked(&self, run: &str) -> bool {
         File::open(self.lock_of(run)).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
+}
+
+/// Tries until there is another answer than that somebody else holds it, for half a minute.
+fn wait(try_lock: impl Fn() -> std::result::Result<(), TryLockError>) -> std::result::Result<(), TryLockError> {
+    for _ in 1..TRIES {
+        match try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(BETWEEN),
+            other => return other,
+        }
+    }
+    try_lock()
 }
 
 fn open_lock(path: &Path) -> Result<File> {

@@ -21,7 +21,7 @@ pub use blobs::{BlobRef, INLINE_BYTES_MAX};
 pub use cache::{CacheChange, CacheEntry, CacheKey, CacheStats, DiskCache, Hit, KeyPath, MemoryCache, canonical_json};
 pub use error::{RecordPlace, StoreError};
 pub use journal::{Batch, Begun, Committed, Journal, Notify, OwnedRun, Summary};
-pub use prune::{Keep, Pruned, prune, would_prune};
+pub use prune::{Keep, Pruned, discard, prune, would_prune};
 pub use queue::{BACKLOG_BYTES_MAX, Ticket};
 pub use reader::{Reader, RunList};
 pub use records::{

@@ -1,9 +1,9 @@
-//! Pruning: runs that ended long ago go, and with them the blobs that nothing names any more.
-//! It does not know why a run is worth keeping; a run that has not ended always is.
+//! Removing runs: those that ended long ago, or one that nobody wants; with them the blobs that nothing names any more.
+//! It does not know why a run is worth keeping; pruning keeps all that have not ended.
 
 use crate::blobs;
 use crate::dir::DataDir;
-use crate::error::{Result, io, sqlite};
+use crate::error::{Result, io, refuse, sqlite};
 use crate::runs::{self, RECORDS_MAX, RunInfo};
 use crate::schema;
 use fanout_core::Time;
@@ -45,14 +45,42 @@ pub fn prune(dir: &Path, keep: &Keep, now: Time) -> Result<Pruned> {
     for run in unwanted(runs::all(&connection)?.0, keep, now) {
         // Held while it is removed: nobody reads a run that is half gone, since it goes in one transaction.
         let Some(_lock) = dir.try_lock(&run.id)? else { continue };
-        remove(&run, &mut connection)?;
-        let lock = dir.lock_of(&run.id);
-        std::fs::remove_file(&lock).map_err(|error| io("remove", &lock, &error))?;
+        remove(&run, &dir, &mut connection)?;
         pruned.bytes += run.bytes;
         pruned.runs.push(run.id);
     }
     pruned.blobs = sweep_blobs(&dir, &connection)?;
     remove_locks(&dir, &connection)?;
+    shrink(&connection)?;
+    Ok(pruned)
+}
+
+/// Removes one run as it was when it was looked at, whether or not it has ended.
+///
+/// # Errors
+/// `run_locked` when a process runs it, or did since; `run_unknown`; as opening a [`crate::Journal`].
+pub fn discard(dir: &Path, looked_at: &RunInfo) -> Result<Pruned> {
+    let dir = DataDir::existing(dir)?;
+    let mut connection = schema::open_write(&dir)?;
+    let id = &looked_at.id;
+    let unknown = || refuse("run_unknown", format!("there is no run {id}"));
+    // Before its lock is made.
+    runs::find(&connection, "id", id)?.ok_or_else(unknown)?;
+    let Some(_lock) = dir.try_lock(id)? else {
+        return Err(refuse("run_locked", format!("another process is running {id}")));
+    };
+    let run = runs::find(&connection, "id", id)?.ok_or_else(unknown)?;
+    if run.records != looked_at.records {
+        return Err(refuse("run_locked", format!("another process went on with {id} meanwhile; look again")));
+    }
+    remove(&run, &dir, &mut connection)?;
+    let blobs = sweep_blobs(&dir, &connection)?;
+    shrink(&connection)?;
+    Ok(Pruned { runs: vec![id.clone()], bytes: looked_at.bytes, blobs })
+}
+
+/// Gives what is free back to the file system.
+fn shrink(connection: &Connection) -> Result<()> {
     let at = |error: rusqlite::Error| sqlite("shrink the journal", &error);
     // It frees a page per row that is asked for.
     let mut vacuum = connection.prepare("PRAGMA incremental_vacuum").map_err(at)?;
@@ -60,8 +88,7 @@ pub fn prune(dir: &Path, keep: &Keep, now: Time) -> Result<Pruned> {
     while pages.next().map_err(at)?.is_some() {}
     drop(pages);
     drop(vacuum);
-    connection.pragma_update_and_check(None, "wal_checkpoint", "TRUNCATE", |_| Ok(())).map_err(at)?;
-    Ok(pruned)
+    connection.pragma_update_and_check(None, "wal_checkpoint", "TRUNCATE", |_| Ok(())).map_err(at)
 }
 
 /// What [`prune`] would remove: its runs and their bytes.
@@ -94,7 +121,8 @@ fn unwanted(mut runs: Vec<RunInfo>, keep: &Keep, now: Time) -> Vec<RunInfo> {
     runs
 }
 
-fn remove(run: &RunInfo, from: &mut Connection) -> Result<()> {
+/// Removes a run whose lock is held, and then its lock.
+fn remove(run: &RunInfo, dir: &DataDir, from: &mut Connection) -> Result<()> {
     let at = |error: rusqlite::Error| sqlite("remove a run", &error);
     let transaction = from.transaction_with_behavior(TransactionBehavior::Immediate).map_err(at)?;
     let records = [run.run.record(0), run.run.record(RECORDS_MAX)];
@@ -102,7 +130,9 @@ fn remove(run: &RunInfo, from: &mut Connection) -> Result<()> {
     for table in ["blobs", "answers", "runs"] {
         transaction.execute(&format!("DELETE FROM {table} WHERE run = ?1"), [run.run.0]).map_err(at)?;
     }
-    transaction.commit().map_err(at)
+    transaction.commit().map_err(at)?;
+    let lock = dir.lock_of(&run.id);
+    std::fs::remove_file(&lock).map_err(|error| io("remove", &lock, &error))
 }
 
 fn sweep_blobs(dir: &DataDir, connection: &Connection) -> Result<u64> {
@@ -121,7 +151,7 @@ fn remove_locks(dir: &DataDir, connection: &Connection) -> Result<()> {
     for entry in std::fs::read_dir(&folder).map_err(|error| io("read", &folder, &error))? {
         let name = entry.map_err(|error| io("read", &folder, &error))?.file_name();
         if let Some(run) = name.to_str().and_then(|name| name.strip_suffix(".lock"))
-            && run != "blobs"
+            && !["blobs", "tables"].contains(&run)
         {
             gone.insert(run.to_owned());
         }

@@ -41,7 +41,14 @@ impl Reader {
     /// `state_missing` when there is none; `state_newer`, `state_older`, `state_damaged`, `state_no_permission`.
     pub fn open(dir: &Path) -> Result<Reader> {
         let dir = DataDir::existing(dir)?;
-        match schema::open_read(&dir.database()) {
+        let opened = match schema::open_read(&dir.database()) {
+            // Another process may be making or updating the tables just now.
+            Err(error) if matches!(error.code, "state_missing" | "state_older") && dir.await_tables() => {
+                schema::open_read(&dir.database())
+            }
+            opened => opened,
+        };
+        match opened {
             Ok(connection) => Ok(Reader { dir, connection, _copy: None }),
             Err(error) if matches!(error.code, "state_io" | "state_read_only" | "state_no_permission") => {
                 let copy = copy(&dir)?;

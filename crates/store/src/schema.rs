@@ -30,6 +30,8 @@ const LOG_BYTES_MAX: i64 = 64 << 20;
 /// Opens the database for writing, making or migrating it.
 pub(crate) fn open_write(dir: &DataDir) -> Result<Connection> {
     let path = dir.database();
+    // Before the database is there: a reader that finds it without tables knows whether it is being made.
+    let _held = dir.lock_tables()?;
     // Opened once as a plain file: SQLite says less about why it cannot.
     std::fs::OpenOptions::new()
         .append(true)
@@ -63,6 +65,10 @@ pub(crate) fn open_read(path: &Path) -> Result<Connection> {
     careful(&connection).map_err(at)?;
     connection.set_prepared_statement_cache_capacity(64);
     let version = version(&connection, STEPS)?;
+    if version == 0 {
+        let message = format!("{} has no tables yet: nothing durable was run there", path.display());
+        return Err(refuse("state_missing", message));
+    }
     if version < STEPS.len() {
         let message =
             format!("{}: version {version} of the tables; any command that writes updates it", path.display());

@@ -141,6 +141,29 @@ fn a_run_is_let_go_when_all_of_it_is_written() {
 }
 
 #[test]
+fn a_reader_waits_while_the_tables_are_made() {
+    let made = tempfile::tempdir().unwrap();
+    drop(quiet(made.path()));
+    for _ in 0..20 {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str| dir.path().join(name);
+        std::fs::create_dir(file("locks")).unwrap();
+        let making = std::fs::File::create(file("locks/tables.lock")).unwrap();
+        making.lock().unwrap();
+        std::fs::write(file("journal.db"), "").unwrap();
+        let path = dir.path().to_path_buf();
+        let reader = std::thread::spawn(move || Reader::open(&path)?.runs().map(|list| list.runs.len()));
+        std::fs::copy(made.path().join("journal.db"), file("made.db")).unwrap();
+        std::fs::rename(file("made.db"), file("journal.db")).unwrap();
+        drop(making);
+        assert_eq!(reader.join().unwrap(), Ok(0));
+    }
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("journal.db"), "").unwrap();
+    assert_eq!(Reader::open(dir.path()).unwrap_err().code, "state_missing", "nobody makes them");
+}
+
+#[test]
 fn a_key_starts_one_run() {
     let dir = tempfile::tempdir().unwrap();
     let (one, two) = (quiet(dir.path()), quiet(dir.path()));

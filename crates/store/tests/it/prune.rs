@@ -3,7 +3,7 @@
 
 use crate::made::{batch, begin, facts, large, numbered, quiet};
 use fanout_core::{AttemptEnd, Time};
-use fanout_store::{Batch, Counts, Fact, Finished, Journal, Keep, OwnedRun, Reader, RunState, Summary, prune};
+use fanout_store::{Batch, Counts, Fact, Finished, Journal, Keep, OwnedRun, Reader, RunState, Summary, discard, prune};
 use std::path::Path;
 use std::time::Duration;
 
@@ -97,7 +97,7 @@ fn everything_that_ended_goes_and_the_disk_is_free() {
     let after = std::fs::metadata(dir.path().join("journal.db")).unwrap().len();
     assert!(after < before / 4, "{before} {after}");
     let locks = std::fs::read_dir(dir.path().join("locks")).unwrap().count();
-    assert_eq!(locks, 3, "two runs, and the lock on blobs");
+    assert_eq!(locks, 4, "two runs, and the locks on blobs and tables");
     assert_eq!(prune(dir.path(), &Keep::default(), Time(9 * DAY)).unwrap().runs, Vec::<String>::new());
 }
 
@@ -113,4 +113,29 @@ fn what_a_crash_left_beside_the_blobs_is_swept() {
     assert_eq!(prune(dir.path(), &Keep::default(), Time(0)).unwrap().blobs, 2);
     assert!(folder.join("README").exists());
     left(dir.path());
+}
+
+#[test]
+fn one_run_is_discarded_as_it_was_looked_at() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, held) = made(dir.path());
+    let look = |id: &str| Reader::open(dir.path()).unwrap().run(id).unwrap();
+    let running = look("running");
+    assert_eq!(discard(dir.path(), &running).unwrap_err().code, "run_locked");
+    journal.append(batch(&held[0], [numbered(1)])).unwrap();
+    journal.flush().unwrap();
+    drop(held);
+    assert_eq!(discard(dir.path(), &running).unwrap_err().code, "run_locked", "it went on since");
+    let before = left(dir.path());
+    assert_eq!(discard(dir.path(), &look("running")).unwrap().runs, ["running"]);
+    assert_eq!(discard(dir.path(), &look("open")).unwrap().blobs, 0);
+    // Its blob goes with it; one that another run names stays.
+    let blobs_before = blobs(dir.path());
+    assert_eq!((discard(dir.path(), &look("held")).unwrap().blobs, blobs(dir.path())), (1, blobs_before - 1));
+    assert_eq!(discard(dir.path(), &look("day2")).unwrap().blobs, 0);
+    let gone = ["running", "open", "held", "day2"];
+    let stay: Vec<String> = before.into_iter().filter(|run| !gone.contains(&run.as_str())).collect();
+    assert_eq!(left(dir.path()), stay);
+    assert_eq!(discard(dir.path(), &running).unwrap_err().code, "run_unknown");
+    assert!(!dir.path().join("locks/running.lock").exists());
 }
