@@ -32,6 +32,7 @@ mod snapshot;
 mod so_far;
 mod submitted;
 mod tables;
+mod toolboxes;
 mod translate;
 mod words;
 
