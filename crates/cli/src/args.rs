@@ -87,6 +87,9 @@ pub(crate) enum Command {
     Tools(ToolsArgs),
     /// Call one tool and print its result.
     Call(CallArgs),
+    /// Be an MCP server with all tools, for agents: on standard input and output.
+    #[command(after_long_help = crate::mcp::HELP)]
+    Mcp(McpArgs),
     /// Print the JSON Schema of a format.
     Schema(SchemaArgs),
     /// Explain the code of an error.
@@ -129,6 +132,27 @@ pub(crate) struct Limits {
     /// A named amount that calls share: `running=8` is how many may run at once, `gpu=2` what `uses: {gpu: 1}` takes from.
     #[arg(long = "limit", value_name = "NAME=AMOUNT", value_parser = name_and_amount)]
     pub(crate) limits: Vec<(String, u64)>,
+}
+
+#[derive(Args)]
+pub(crate) struct McpArgs {
+    #[command(flatten)]
+    pub(crate) tools: ToolFiles,
+    #[command(flatten)]
+    pub(crate) limits: Limits,
+    /// Which tools are listed: `all` of them, or only those that `find` the others and call them, for a client that
+    /// would be given hundreds.
+    #[arg(long, value_enum, default_value_t = Expose::All)]
+    pub(crate) expose: Expose,
+}
+
+/// Which tools an MCP client sees.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Expose {
+    /// All tools.
+    All,
+    /// Only `find_tools`, `call_tool`, `run_plan` and what goes with them.
+    Find,
 }
 
 #[derive(Args)]

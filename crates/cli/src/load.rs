@@ -125,6 +125,11 @@ impl Given {
 
 /// An engine with the tools that are in reach without a plan. Called inside the Tokio runtime that will run it.
 pub(crate) async fn load_tools(files: &ToolFiles) -> Result<Engine, Refused> {
+    load_tools_within(files, &Limits::default()).await
+}
+
+/// As [`load_tools`], within these limits.
+pub(crate) async fn load_tools_within(files: &ToolFiles, limits: &Limits) -> Result<Engine, Refused> {
     let mut texts = Texts::default();
     let files = toolbox_files(files, None)?;
     if files.is_empty() {
@@ -136,7 +141,7 @@ pub(crate) async fn load_tools(files: &ToolFiles) -> Result<Engine, Refused> {
         Err(Refused::Invalid(problems, _)) => return Err(Refused::Invalid(problems, texts)),
         other => other?,
     };
-    engine(toolboxes, &Limits::default(), None, None).await.map_err(|problems| Refused::Invalid(problems, texts))
+    engine(toolboxes, limits, None, None).await.map_err(|problems| Refused::Invalid(problems, texts))
 }
 
 /// The tool of this name.

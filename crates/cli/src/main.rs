@@ -15,6 +15,7 @@ mod init;
 mod json;
 mod live;
 mod load;
+mod mcp;
 mod pictures;
 mod plan_view;
 mod run;
@@ -88,6 +89,7 @@ async fn dispatch(cli: Cli) -> ExitCode {
         Command::Timeline(args) => pictures::main(args),
         Command::Tools(args) => tools(args, color).await,
         Command::Call(args) => run::call(args, color).await,
+        Command::Mcp(args) => mcp::main(args).await,
         Command::Schema(args) => Ok(schema(args)),
         Command::Explain(args) => Ok(explain::main(args.code.as_deref())),
         Command::Init(args) => Ok(init::main(&args.dir)),
@@ -174,15 +176,15 @@ async fn tools(args: &ToolsArgs, color: When) -> Result<ExitCode, Refused> {
     let Some(name) = &args.name else {
         let columns = if terminal { text::terminal_size().1 } else { 120 };
         text::print(&match args.json {
-            true => pretty(&catalog.tools().iter().map(|tool| tools_view::as_json(tool)).collect()),
-            false => tools_view::list(&catalog, columns, paint),
+            true => pretty(&catalog.tools().iter().map(tools_view::as_json).collect()),
+            false => tools_view::list(catalog, columns, paint),
         });
         if !args.json && !catalog.warnings().is_empty() {
             say_problems(catalog.warnings(), &Texts::default(), Paint::choose(color, text::stderr_is_terminal()));
         }
         return Ok(ExitCode::SUCCESS);
     };
-    let tool = load::tool(&catalog, name)?;
+    let tool = load::tool(catalog, name)?;
     text::print(&match args.json {
         true => pretty(&tools_view::as_json(tool)),
         false => tools_view::one(tool, paint),

@@ -5,7 +5,7 @@ use crate::defaults;
 use crate::handle::{CURRENT, Current, EngineInner, inline};
 use crate::message::Message;
 use fanout_core::AttemptRef;
-use fanout_plan::{Catalog, CatalogTool, ToolId, ToolKind};
+use fanout_plan::{Catalog, ToolId, ToolKind};
 use fanout_tools::{
     Aborted, Attempt, AttemptId, ErrorClass, JsonText, Peer, Progress, Reached, Tool, ToolError, ToolFuture, ToolResult,
 };
@@ -47,11 +47,6 @@ struct AnyTool {
 }
 
 impl AnyTool {
-    fn new(tool: Arc<dyn Tool>, described: &CatalogTool) -> AnyTool {
-        let native = described.spec.kind == ToolKind::Native;
-        AnyTool { tool, native, barred: 0, bar: defaults::INLINE_BAR }
-    }
-
     fn inline(&mut self) -> bool {
         if self.barred > 0 {
             self.barred -= 1;
@@ -98,23 +93,15 @@ impl Attempts {
         inbox: UnboundedSender<Message>,
         engine: Weak<EngineInner>,
     ) -> Attempts {
-        let tools = tools.into_iter().zip(catalog.tools()).map(|(tool, described)| AnyTool::new(tool, described));
-        let (tools, home) = (tools.collect(), Arc::new(Home { engine, inbox }));
-        Attempts { tools, live: HashMap::new(), spare: Aborted::new(), home }
-    }
-
-    /// These tools are called so from now on. Attempts that run are not touched.
-    pub(crate) fn set_tools(&mut self, adapters: Vec<(ToolId, Arc<dyn Tool>)>, catalog: &Catalog) {
-        for (id, tool) in adapters {
-            let new = AnyTool::new(tool, catalog.tool(id));
-            match self.tools.get_mut(id.0 as usize) {
-                Some(known) => known.tool = new.tool,
-                None => {
-                    debug_assert_eq!(id.0 as usize, self.tools.len(), "numbers are given out in order");
-                    self.tools.push(new);
-                }
-            }
-        }
+        let tools = tools
+            .into_iter()
+            .zip(catalog.tools())
+            .map(|(tool, described)| {
+                let native = described.spec.kind == ToolKind::Native;
+                AnyTool { tool, native, barred: 0, bar: defaults::INLINE_BAR }
+            })
+            .collect();
+        Attempts { tools, live: HashMap::new(), spare: Aborted::new(), home: Arc::new(Home { engine, inbox }) }
     }
 
     /// Starts an attempt at `started`. One that ends at once gives its result and the moment after it; of another

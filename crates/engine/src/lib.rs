@@ -32,7 +32,6 @@ mod snapshot;
 mod so_far;
 mod submitted;
 mod tables;
-mod toolboxes;
 mod translate;
 mod words;
 

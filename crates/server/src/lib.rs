@@ -3,4 +3,7 @@
 #![allow(dead_code, reason = "until the face that uses it is there")]
 
 mod answer;
+mod mcp;
 mod own;
+
+pub use mcp::{Expose, Gateway};

@@ -12,7 +12,6 @@ mod runs;
 mod serial;
 mod stubs;
 mod submit;
-mod toolboxes;
 mod values;
 
 use expect_test::Expect;

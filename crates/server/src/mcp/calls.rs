@@ -1,0 +1,92 @@
+//! `tools/call`: a tool of the engine becomes a call of the client's run, an own tool is called as it is.
+//! It does not know when a call starts, nor how its answer travels.
+
+use super::client::Asker;
+use super::listing::CALL_TOOL;
+use super::peer::RequestPeer;
+use super::results;
+use super::session::{Answering, Session};
+use super::wire::{self, RpcError};
+use crate::own::Asked;
+use fanout::{Call, JsonText, Peer};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+/// The parameters of `tools/call`, and the arguments of `call_tool`.
+#[derive(Deserialize)]
+struct Calling {
+    name: String,
+    #[serde(default)]
+    arguments: Option<Map<String, Value>>,
+}
+
+/// The id that the call for a request has in its run.
+pub(super) fn name(number: u64) -> String {
+    format!("c{number}")
+}
+
+/// The request that a call of this id is for.
+pub(super) fn number(call: &str) -> Option<u64> {
+    call.strip_prefix('c')?.parse().ok()
+}
+
+/// Begins a call: when this returns, it has its place.
+pub(super) fn call(
+    session: &Arc<Session>,
+    number: u64,
+    params: Option<&JsonText>,
+    asker: &Arc<Asker>,
+) -> Result<Answering, RpcError> {
+    let params = params.map_or("{}", |params| params.get());
+    let mut calling: Calling = serde_json::from_str(params)
+        .map_err(|error| RpcError::params(format!("this is no call of a tool: {error}")))?;
+    let gateway = &session.gateway;
+    if calling.name == CALL_TOOL && gateway.finds() {
+        let inner = Value::Object(calling.arguments.unwrap_or_default());
+        calling = serde_json::from_value(inner).map_err(|error| {
+            RpcError::params(format!("`{CALL_TOOL}` needs the `name` of a tool and its `arguments`: {error}"))
+        })?;
+    }
+    let Calling { name, arguments } = calling;
+    let arguments = arguments.unwrap_or_default();
+    if gateway.is_own(&name) {
+        return Ok(own(session, number, name, arguments, asker.modern));
+    }
+    let catalog = gateway.engine.catalog();
+    if catalog.find(&name).is_none() {
+        let near = catalog.nearest(&name).map(|near| format!("; did you mean `{near}`?"));
+        let shown = wire::shown(&name);
+        return Err(RpcError::params(format!("Unknown tool: `{shown}`{}", near.unwrap_or_default())));
+    }
+    let call = Call::new(self::name(number).as_str(), name.as_str()).args(literal(Value::Object(arguments)));
+    let submitted = session.submit(number, call);
+    let modern = asker.modern;
+    Ok(Box::pin(async move {
+        match submitted.await {
+            Ok(end) => results::ended(&end, modern),
+            Err(problems) => Ok(results::refused(&problems, modern)),
+        }
+    }))
+}
+
+fn own(session: &Arc<Session>, number: u64, name: String, arguments: Map<String, Value>, modern: bool) -> Answering {
+    let peer: Arc<dyn Peer> = Arc::new(RequestPeer { session: Arc::downgrade(session), number, takes_rounds: false });
+    let asked = Asked { session: session.id.clone(), peer: Some(peer) };
+    let own = session.gateway.own.clone();
+    Box::pin(async move {
+        let answer = own.call(&name, arguments, asked).await;
+        let answer = answer.ok_or_else(|| RpcError::params(format!("Unknown tool: `{}`", wire::shown(&name))))?;
+        Ok(results::answered(answer, modern))
+    })
+}
+
+/// A value in which nothing is read as a reference: what a client sends is data.
+fn literal(value: Value) -> Value {
+    match value {
+        Value::String(text) if text.contains("${") => Value::String(text.replace("${", "$${")),
+        Value::Array(items) => Value::Array(items.into_iter().map(literal).collect()),
+        Value::Object(map) => Value::Object(map.into_iter().map(|(name, value)| (name, literal(value))).collect()),
+        other => other,
+    }
+}

@@ -1,0 +1,362 @@
+//! One client (`Session`): what it asked is begun in the order in which it was read, and answered as it ends.
+//! It does not know how messages travel, nor what most methods mean.
+
+use super::client::{Asker, Greeted, Level};
+use super::outlet::{Outlet, Sent};
+use super::peer::RunPeer;
+use super::wire::{self, Incoming, Request, RpcError, RpcId};
+use super::{Gateway, approvals, calls, hello, listing};
+use fanout::{Call, Cancel, JsonText, Peer, Plan, RunHandle, RunOptions, Submitted};
+use rmcp::model::ErrorCode;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
+
+/// At the end of a client its calls have this long to end; their tools' own bounds are shorter.
+const END_MAX: Duration = Duration::from_secs(40);
+/// More requests of one client than this are not under way at once. They are refused instead of left unread: the
+/// answers to what tools ask of the client come on the same line.
+pub(crate) const REQUESTS_MAX: usize = 10_000;
+
+/// What answers a request.
+pub(super) type Answering = Pin<Box<dyn Future<Output = Result<JsonText, RpcError>> + Send>>;
+
+/// One client, or all those that have no session and are told apart by nothing.
+pub(crate) struct Session {
+    pub(super) gateway: Arc<Gateway>,
+    pub(super) id: Arc<str>,
+    /// Begins with the first call, when it is known what the client can be asked.
+    run: OnceLock<RunHandle>,
+    me: Weak<Session>,
+    /// Held for a few lines at a time, never while waiting.
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    greeted: Option<Greeted>,
+    level: Option<Level>,
+    /// The number of the last request, and of the last question of ours.
+    serial: u64,
+    open: HashMap<u64, Open>,
+    by_id: HashMap<RpcId, u64>,
+    /// What the client was asked.
+    questions: HashMap<u64, oneshot::Sender<Result<JsonText, RpcError>>>,
+    /// Where what belongs to no request goes.
+    loose: Option<Outlet>,
+    ended: bool,
+}
+
+/// A request that has not been answered.
+struct Open {
+    id: RpcId,
+    asker: Arc<Asker>,
+    /// What answers it, where that is not a call of the run.
+    work: Option<AbortHandle>,
+    in_run: bool,
+    /// The client does not want its answer any more.
+    cancelled: bool,
+    /// How far it said it is.
+    done: f64,
+}
+
+impl Session {
+    /// A client of which nothing is known yet.
+    pub(super) fn new(gateway: Arc<Gateway>, id: Arc<str>) -> Arc<Session> {
+        Arc::new_cyclic(|me| Session { gateway, id, run: OnceLock::new(), me: me.clone(), state: Mutex::default() })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic of another thread leaves tables that are whole between any two lines.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes in a message. Calls take their place in the serial order before this returns, so whoever reads messages
+    /// one by one decides it. The number is that of a request that is now under way, for [`Session::cancel`].
+    pub(super) fn receive(self: &Arc<Session>, incoming: Incoming, outlet: &Outlet) -> Option<u64> {
+        match incoming {
+            Incoming::Request(request) => {
+                let id = request.id.clone();
+                match self.begin(request, outlet) {
+                    Ok(number) => Some(number),
+                    Err(error) => {
+                        outlet.refuse(&id, error);
+                        None
+                    }
+                }
+            }
+            Incoming::Notification { method, params } => {
+                self.told(&method, params.as_ref());
+                None
+            }
+            Incoming::Response { id, answer } => {
+                let question = id.parse().ok().and_then(|number| self.state().questions.remove(&number));
+                if let Some(question) = question {
+                    // Fails only when the question was taken back.
+                    let _ = question.send(answer);
+                }
+                None
+            }
+        }
+    }
+
+    fn begin(self: &Arc<Session>, request: Request, outlet: &Outlet) -> Result<u64, RpcError> {
+        let Request { id, method, params } = request;
+        let greeting = matches!(&*method, "initialize" | "ping");
+        let greeted = self.state().greeted.clone();
+        let unknown = Greeted { version: String::new(), capabilities: Arc::default() };
+        let greeted = greeted.or_else(|| greeting.then_some(unknown));
+        let asker = Arc::new(Asker::read(params.as_ref(), greeted.as_ref(), outlet.clone())?);
+        let number = self.open(&id, &asker)?;
+        let answering = match self.answering(number, &method, params.as_ref(), &asker) {
+            Ok(answering) => answering,
+            Err(error) => {
+                self.close(number);
+                return Err(error);
+            }
+        };
+        let session = Arc::clone(self);
+        let outlet = outlet.clone();
+        let work = tokio::spawn(async move {
+            let answer = answering.await;
+            // Its place is free when its answer is on its way: of a client that does not read no more is taken on.
+            let place = outlet.place().await;
+            if session.close(number)
+                && let Some(place) = place
+            {
+                place.send(Sent::answer(&id, &answer));
+            }
+        });
+        if let Some(open) = self.state().open.get_mut(&number) {
+            open.work = Some(work.abort_handle());
+        }
+        Ok(number)
+    }
+
+    /// What answers a request. Whatever must keep the order of requests is done before this returns.
+    fn answering(
+        self: &Arc<Session>,
+        number: u64,
+        method: &str,
+        params: Option<&JsonText>,
+        asker: &Arc<Asker>,
+    ) -> Result<Answering, RpcError> {
+        let ready =
+            |answer: Result<JsonText, RpcError>| answer.map(|answer| Box::pin(async { Ok(answer) }) as Answering);
+        match method {
+            "tools/call" => calls::call(self, number, params, asker),
+            "tools/list" => ready(listing::tools(&self.gateway, params, asker)),
+            "server/discover" => ready(Ok(hello::discover(&self.gateway))),
+            "initialize" if !asker.modern => ready(hello::initialize(self, params)),
+            "ping" if !asker.modern => ready(Ok(wire::text(&Map::new()))),
+            "logging/setLevel" if !asker.modern => ready(self.set_level(params)),
+            _ => Err(RpcError::no_method(method)),
+        }
+    }
+
+    fn open(&self, id: &RpcId, asker: &Arc<Asker>) -> Result<u64, RpcError> {
+        let mut state = self.state();
+        if state.ended {
+            return Err(RpcError::new(ErrorCode::INVALID_REQUEST, "this session has ended"));
+        }
+        if state.open.len() >= REQUESTS_MAX {
+            let message = format!("{REQUESTS_MAX} requests are under way; wait for some of their answers");
+            return Err(RpcError::new(ErrorCode(-32_000), message));
+        }
+        // Those that share a session without being one client choose their ids by themselves.
+        if !asker.modern && state.by_id.contains_key(id) {
+            let message = format!("a request with the id {} is under way", wire::shown(id));
+            return Err(RpcError::new(ErrorCode::INVALID_REQUEST, message));
+        }
+        state.serial += 1;
+        let number = state.serial;
+        state.by_id.insert(id.clone(), number);
+        let (id, asker) = (id.clone(), asker.clone());
+        state
+            .open
+            .insert(number, Open { id, asker, work: None, in_run: false, cancelled: false, done: f64::NEG_INFINITY });
+        Ok(number)
+    }
+
+    /// A request has been answered; whether the client still wants to hear it.
+    fn close(&self, number: u64) -> bool {
+        let mut state = self.state();
+        let Some(open) = state.open.remove(&number) else { return false };
+        if state.by_id.get(&open.id) == Some(&number) {
+            state.by_id.remove(&open.id);
+        }
+        !open.cancelled
+    }
+
+    /// The client does not want the answer to a request any more.
+    pub(super) fn cancel(&self, number: u64) {
+        let mut state = self.state();
+        let Some(open) = state.open.get_mut(&number) else { return };
+        open.cancelled = true;
+        if open.in_run {
+            // Its place stays taken until the call has ended.
+            drop(state);
+            self.run().cancel_call(&calls::name(number));
+            return;
+        }
+        let work = open.work.take();
+        drop(state);
+        self.close(number);
+        if let Some(work) = work {
+            work.abort();
+        }
+    }
+
+    /// Gives a call its place behind all that were given before.
+    pub(super) fn submit(&self, number: u64, call: Call) -> Submitted {
+        if let Some(open) = self.state().open.get_mut(&number) {
+            open.in_run = true;
+        }
+        self.run().submit(call)
+    }
+
+    /// The run that all calls of the client are in.
+    fn run(&self) -> &RunHandle {
+        self.run.get_or_init(|| {
+            let engine = &self.gateway.engine;
+            let empty = engine.validate(Plan::new("mcp"), Map::new()).expect("a plan without calls is valid");
+            let peer: Arc<dyn Peer> = Arc::new(RunPeer(self.me.clone()));
+            let attended = self.greeted().is_some_and(|greeted| greeted.capabilities.get("elicitation").is_some());
+            let options = RunOptions { open: true, forget: true, attended, peer: Some(peer), ..RunOptions::default() };
+            let run = engine.start(empty, options);
+            if attended {
+                tokio::spawn(approvals::answered(self.me.clone(), run.clone()));
+            }
+            run
+        })
+    }
+
+    fn told(&self, method: &str, params: Option<&JsonText>) {
+        if method != "notifications/cancelled" {
+            // `initialized` needs no answer; of `roots/list_changed` nobody here keeps anything.
+            return;
+        }
+        let id = params.and_then(|params| {
+            let cancelled: Cancelled<'_> = serde_json::from_str(params.get()).ok()?;
+            self.state().by_id.get(cancelled.request_id.get()).copied()
+        });
+        if let Some(number) = id {
+            self.cancel(number);
+        }
+    }
+
+    /// The client is gone: nothing of what it began goes on.
+    pub(super) fn end(&self) {
+        let mut state = self.state();
+        state.ended = true;
+        state.loose = None;
+        state.questions.clear();
+        let open: Vec<Open> = state.open.drain().map(|(_, open)| open).collect();
+        state.by_id.clear();
+        drop(state);
+        if let Some(run) = self.run.get() {
+            run.cancel(Cancel::Kill);
+        }
+        for work in open.into_iter().filter_map(|open| open.work) {
+            work.abort();
+        }
+    }
+
+    /// Waits until nothing of what the client began runs any more, for as long as that may take.
+    pub(super) async fn ended(&self) {
+        if let Some(run) = self.run.get() {
+            // Bounded by the grace of the tools.
+            let _ = tokio::time::timeout(END_MAX, run.report()).await;
+        }
+    }
+
+    pub(super) fn greeted(&self) -> Option<Greeted> {
+        self.state().greeted.clone()
+    }
+
+    pub(super) fn greet(&self, greeted: Greeted) {
+        self.state().greeted = Some(greeted);
+    }
+
+    /// Where what belongs to no request goes from now on.
+    pub(super) fn listen(&self, outlet: Option<Outlet>) {
+        self.state().loose = outlet;
+    }
+
+    /// Tells what belongs to no request, if somebody listens.
+    pub(super) fn announce(&self, method: &str, params: &str) {
+        let loose = self.state().loose.clone();
+        if let Some(loose) = loose {
+            loose.offer(wire::notification(method, params));
+        }
+    }
+
+    /// Whether nothing is under way and nobody listens.
+    pub(super) fn is_idle(&self) -> bool {
+        let state = self.state();
+        state.open.is_empty() && state.loose.as_ref().is_none_or(Outlet::is_closed)
+    }
+
+    /// Who made a request that is under way.
+    pub(super) fn asker(&self, number: u64) -> Option<Arc<Asker>> {
+        self.state().open.get(&number).map(|open| open.asker.clone())
+    }
+
+    /// The least level of log messages that the client wants.
+    pub(super) fn level(&self) -> Option<Level> {
+        self.state().level
+    }
+
+    fn set_level(&self, params: Option<&JsonText>) -> Result<JsonText, RpcError> {
+        let name = params.and_then(|params| serde_json::from_str::<Value>(params.get()).ok());
+        let name = name.as_ref().and_then(|params| params.get("level")?.as_str()).unwrap_or_default();
+        let level = Level::read(name);
+        let level =
+            level.ok_or_else(|| RpcError::params(format!("`{}` is no level of log messages", wire::shown(name))))?;
+        self.state().level = Some(level);
+        Ok(wire::text(&Map::new()))
+    }
+
+    /// Notes how far a request says it is; whether that is farther than before.
+    pub(super) fn is_farther(&self, number: u64, done: f64) -> bool {
+        let mut state = self.state();
+        let Some(open) = state.open.get_mut(&number) else { return false };
+        let is_farther = done > open.done;
+        if is_farther {
+            open.done = done;
+        }
+        is_farther
+    }
+
+    /// A question to the client: its id, and where the answer comes in.
+    pub(super) fn question(&self) -> (u64, oneshot::Receiver<Result<JsonText, RpcError>>) {
+        let (sender, receiver) = oneshot::channel();
+        let mut state = self.state();
+        state.serial += 1;
+        let number = state.serial;
+        if !state.ended {
+            state.questions.insert(number, sender);
+        }
+        (number, receiver)
+    }
+
+    /// Nobody waits for the answer to a question any more; whether there was none yet.
+    pub(super) fn take_back(&self, question: u64) -> bool {
+        self.state().questions.remove(&question).is_some()
+    }
+}
+
+/// The parameters of `notifications/cancelled`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Cancelled<'a> {
+    #[serde(borrow)]
+    request_id: &'a RawValue,
+}
