@@ -158,7 +158,7 @@ impl Driver {
         durable.sort_unstable();
         for id in durable {
             if let Some(run) = self.runs.get_mut(&id) {
-                run.journal_error = Some(error.message.clone());
+                run.journal_error = Some(format!("{} [{}]", error.message, error.code));
             }
             self.cancel(id, None, false);
         }
