@@ -2,7 +2,6 @@
 //! It does not know how anything works inside.
 
 mod adversary;
-mod bad_disk;
 mod calls;
 mod diagnostics;
 mod durable;

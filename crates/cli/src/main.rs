@@ -176,15 +176,15 @@ async fn tools(args: &ToolsArgs, color: When) -> Result<ExitCode, Refused> {
     let Some(name) = &args.name else {
         let columns = if terminal { text::terminal_size().1 } else { 120 };
         text::print(&match args.json {
-            true => pretty(&catalog.tools().iter().map(tools_view::as_json).collect()),
-            false => tools_view::list(catalog, columns, paint),
+            true => pretty(&catalog.tools().iter().map(|tool| tools_view::as_json(tool)).collect()),
+            false => tools_view::list(&catalog, columns, paint),
         });
         if !args.json && !catalog.warnings().is_empty() {
             say_problems(catalog.warnings(), &Texts::default(), Paint::choose(color, text::stderr_is_terminal()));
         }
         return Ok(ExitCode::SUCCESS);
     };
-    let tool = load::tool(catalog, name)?;
+    let tool = load::tool(&catalog, name)?;
     text::print(&match args.json {
         true => pretty(&tools_view::as_json(tool)),
         false => tools_view::one(tool, paint),

@@ -206,7 +206,7 @@ fn deadline(text: &str) -> Result<std::time::Duration, Refused> {
 pub(crate) async fn call(args: &CallArgs, color: When) -> Result<ExitCode, Refused> {
     let paint = Paint::choose(color, text::stderr_is_terminal());
     let engine = load::load_tools(&args.tools).await?;
-    let schema = Some(load::tool(engine.catalog(), &args.tool)?.spec.args_schema.clone());
+    let schema = Some(load::tool(&engine.catalog(), &args.tool)?.spec.args_schema.clone());
     let mut given = match &args.args {
         None => Map::new(),
         Some(text) => serde_json::from_str(text).map_err(|error| format!("--args is not a JSON object: {error}"))?,

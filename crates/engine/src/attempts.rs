@@ -4,8 +4,9 @@
 use crate::defaults;
 use crate::handle::{CURRENT, Current, EngineInner, inline};
 use crate::message::Message;
+use crate::promise;
 use fanout_core::AttemptRef;
-use fanout_plan::{Catalog, ToolId, ToolKind};
+use fanout_plan::{Catalog, CatalogTool, ToolId, ToolKind};
 use fanout_tools::{
     Aborted, Attempt, AttemptId, ErrorClass, JsonText, Peer, Progress, Reached, Tool, ToolError, ToolFuture, ToolResult,
 };
@@ -38,6 +39,8 @@ pub(crate) struct Home {
 
 struct AnyTool {
     tool: Arc<dyn Tool>,
+    /// What its results have to be.
+    promise: Option<Arc<CatalogTool>>,
     /// Its futures may be polled once in the driver before they get a task.
     native: bool,
     /// Attempts that get a task at once, because a poll took too long.
@@ -47,6 +50,11 @@ struct AnyTool {
 }
 
 impl AnyTool {
+    fn new(tool: Arc<dyn Tool>, described: &Arc<CatalogTool>) -> AnyTool {
+        let native = described.spec.kind == ToolKind::Native;
+        AnyTool { tool, promise: promise::of(described), native, barred: 0, bar: defaults::INLINE_BAR }
+    }
+
     fn inline(&mut self) -> bool {
         if self.barred > 0 {
             self.barred -= 1;
@@ -93,15 +101,23 @@ impl Attempts {
         inbox: UnboundedSender<Message>,
         engine: Weak<EngineInner>,
     ) -> Attempts {
-        let tools = tools
-            .into_iter()
-            .zip(catalog.tools())
-            .map(|(tool, described)| {
-                let native = described.spec.kind == ToolKind::Native;
-                AnyTool { tool, native, barred: 0, bar: defaults::INLINE_BAR }
-            })
-            .collect();
-        Attempts { tools, live: HashMap::new(), spare: Aborted::new(), home: Arc::new(Home { engine, inbox }) }
+        let tools = tools.into_iter().zip(catalog.tools()).map(|(tool, described)| AnyTool::new(tool, described));
+        let (tools, home) = (tools.collect(), Arc::new(Home { engine, inbox }));
+        Attempts { tools, live: HashMap::new(), spare: Aborted::new(), home }
+    }
+
+    /// These tools are called so from now on. Attempts that run are not touched.
+    pub(crate) fn set_tools(&mut self, adapters: Vec<(ToolId, Arc<dyn Tool>)>, catalog: &Catalog) {
+        for (id, tool) in adapters {
+            let new = AnyTool::new(tool, catalog.shared(id));
+            match self.tools.get_mut(id.0 as usize) {
+                Some(known) => known.tool = new.tool,
+                None => {
+                    debug_assert_eq!(id.0 as usize, self.tools.len(), "numbers are given out in order");
+                    self.tools.push(new);
+                }
+            }
+        }
     }
 
     /// Starts an attempt at `started`. One that ends at once gives its result and the moment after it; of another
@@ -117,7 +133,8 @@ impl Attempts {
             let call = || catch_unwind(AssertUnwindSafe(|| entry.tool.call(given)));
             return match inline(attempt, call) {
                 Ok(future) => {
-                    self.spawn(attempt, future, aborted, started);
+                    let promise = entry.promise.clone();
+                    self.spawn(attempt, future, aborted, started, promise);
                     None
                 }
                 Err(panic) => Some((Err(panicked(&*panic)), Instant::now())),
@@ -140,7 +157,7 @@ impl Attempts {
             Ok(Ok(result)) => Some((result, now)),
             Ok(Err(future)) => {
                 let aborted = std::mem::take(&mut self.spare);
-                self.spawn(attempt, future, aborted, started);
+                self.spawn(attempt, future, aborted, started, None);
                 None
             }
             Err(panic) => Some((Err(panicked(&*panic)), now)),
@@ -155,11 +172,21 @@ impl Attempts {
         })
     }
 
-    fn spawn(&mut self, attempt: AttemptRef, future: ToolFuture, aborted: Aborted, started: Instant) {
+    fn spawn(
+        &mut self,
+        attempt: AttemptRef,
+        future: ToolFuture,
+        aborted: Aborted,
+        started: Instant,
+        promise: Option<Arc<CatalogTool>>,
+    ) {
         let current = Current { home: Arc::clone(&self.home), attempt };
         let task = tokio::spawn(CURRENT.scope(current, async move {
             let result = AssertUnwindSafe(future).catch_unwind().await;
-            let result = result.unwrap_or_else(|panic| Err(panicked(&*panic)));
+            let mut result = result.unwrap_or_else(|panic| Err(panicked(&*panic)));
+            if let Some(tool) = promise {
+                result = promise::checked(&tool, result);
+            }
             // Fails only when the driver is gone, and then nobody waits.
             CURRENT.with(|current| _ = current.home.inbox.send(Message::Finished { attempt, result }));
         }));

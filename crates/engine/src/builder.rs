@@ -5,10 +5,11 @@ use crate::defaults;
 use crate::driver::Driver;
 use crate::handle::{DRIVEN, Engine, EngineInner};
 use crate::message::Message;
-use crate::tables::Tables;
+use crate::tables::{BoxLimits, Tables};
+use crate::toolboxes::Toolboxes;
 use fanout_plan::{Catalog, Diagnostic, Severity};
 use fanout_store::Journal;
-use fanout_tools::{Tool, Toolbox};
+use fanout_tools::Toolbox;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -93,9 +94,14 @@ impl EngineBuilder {
             ));
             PathBuf::from("/")
         });
-        let (specs, tools): (Vec<_>, Vec<_>) =
-            self.toolboxes.into_iter().map(|toolbox| (toolbox.spec, toolbox.tools)).unzip();
-        let catalog = match Catalog::new(specs.iter().cloned()) {
+        let (mut specs, mut tools, mut live) = (Vec::new(), Vec::new(), Vec::new());
+        for toolbox in self.toolboxes {
+            live.extend(toolbox.live.map(|live| (toolbox.spec.name.clone(), live)));
+            tools.extend(toolbox.tools);
+            specs.push(toolbox.spec);
+        }
+        let limits: Vec<BoxLimits> = specs.iter().map(BoxLimits::from).collect();
+        let catalog = match Catalog::new(specs) {
             Ok(catalog) if problems.is_empty() => Arc::new(catalog),
             Ok(_) => return Err(problems),
             Err(more) => {
@@ -103,16 +109,19 @@ impl EngineBuilder {
                 return Err(problems);
             }
         };
-        let tools: Vec<Arc<dyn Tool>> = tools.into_iter().flatten().collect();
-        let tables = Arc::new(Tables::new(catalog, &specs, amounts, base_dir));
+        let tables = Arc::new(Tables::new(catalog, &limits, amounts, base_dir));
         let (inbox, taken) = tokio::sync::mpsc::unbounded_channel();
         let seed = self.seed.unwrap_or_else(random);
         let journal = self.state_dir.as_deref().map(|dir| open_journal(dir, inbox.clone())).transpose()?;
         let inner = Arc::new_cyclic(|engine| {
             let driver = Driver::new(tables.clone(), tools, taken, inbox.clone(), engine.clone(), journal.clone());
             tokio::spawn(DRIVEN.scope(engine.clone(), driver.drive()));
-            EngineInner { inbox, tables, seed, runs: AtomicU32::new(0), journal }
+            let (amounts, toolboxes) = (tables.amounts.clone(), Toolboxes::new(tables));
+            EngineInner { inbox, toolboxes, amounts, seed, runs: AtomicU32::new(0), journal }
         });
+        for (name, live) in live {
+            inner.toolboxes.serve(Arc::downgrade(&inner), name, live);
+        }
         Ok(Engine { inner })
     }
 }

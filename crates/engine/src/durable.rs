@@ -256,11 +256,12 @@ impl Engine {
 
     pub(crate) fn prepare(&self, plan: ValidPlan, options: &RunOptions, id: Option<Arc<str>>) -> (RunHandle, NewRun) {
         let run = RunId(self.inner.runs.fetch_add(1, Ordering::Relaxed));
+        let tables = self.tables();
         let kept = if options.events { defaults::EVENTS_KEPT } else { 0 };
         let id = id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string().into());
-        let log = Arc::new(EventLog::new(kept, plan.ids().clone(), self.catalog().clone()));
+        let log = Arc::new(EventLog::new(kept, plan.ids().clone(), tables.catalog.clone()));
         let shared = Arc::new(RunShared::new(id, plan.name.as_str().into(), log));
-        let translated = translate::run(&self.inner.tables, run, &plan, options.cache);
+        let translated = translate::run(&tables, run, &plan, options.cache);
         let handle = RunHandle::new(self.inner.inbox.clone(), run, shared.clone());
         let new = NewRun {
             translated,

@@ -195,13 +195,11 @@ impl EndedRun {
         let forgotten = left.as_ref().map(Left::counts);
         let left = left.unwrap_or_default();
         let mut hints = hints::of(&run, &tables, left.costs);
-        hints.extend(run.journal_error.take().map(|error| {
-            let id = &run.names.0;
-            format!(
-                "the run was ended, since it could not be recorded any more: {error}; when that is mended, \
-                         `fanout resume {id}` goes on with it"
-            )
-        }));
+        hints.extend(
+            run.journal_error
+                .take()
+                .map(|error| format!("the run was ended, since it could not be recorded any more: {error}")),
+        );
         let output = output(&run);
         let mut waits = left.waits;
         let mut ran_ns = left.ran_ns;

@@ -35,6 +35,8 @@ struct Inner {
     next_seq: u64,
     /// The ids of calls that were added to the run.
     added: Vec<Arc<str>>,
+    /// The tools that calls were added of since.
+    newer: Option<Arc<Catalog>>,
     /// Nothing will follow.
     ended: bool,
     /// Readers that found nothing.
@@ -71,14 +73,11 @@ pub(crate) enum Happened {
 
 impl Happened {
     /// The same in the words of the public API.
-    fn what(&self, id: impl Fn(Name) -> Arc<str>, catalog: &Catalog) -> What {
+    fn what(&self, id: impl Fn(Name) -> Arc<str>, name: impl Fn(ToolId) -> Arc<str>) -> What {
         match self {
-            Happened::Started { call, tool, attempt, after_doubt } => What::CallStarted {
-                call: id(*call),
-                tool: catalog.tool(*tool).spec.name.clone(),
-                attempt: *attempt,
-                after_doubt: *after_doubt,
-            },
+            Happened::Started { call, tool, attempt, after_doubt } => {
+                What::CallStarted { call: id(*call), tool: name(*tool), attempt: *attempt, after_doubt: *after_doubt }
+            }
             Happened::Ended { call, outcome, error, ran_ns, waited_ns } => What::CallEnded {
                 call: id(*call),
                 outcome: *outcome,
@@ -95,7 +94,7 @@ impl Happened {
     pub(crate) fn named(self, id: impl Fn(Name) -> Arc<str>, catalog: &Catalog) -> Happened {
         match self {
             Happened::Other(what) => Happened::Other(what),
-            named => Happened::Other(Box::new(named.what(id, catalog))),
+            named => Happened::Other(Box::new(named.what(id, |tool| catalog.tool(tool).spec.name.clone()))),
         }
     }
 }
@@ -145,6 +144,11 @@ impl EventLog {
         self.lock().added.extend(ids);
     }
 
+    /// The next calls of the run are of these tools, among which those known so far have the same numbers.
+    pub(crate) fn use_catalog(&self, catalog: Arc<Catalog>) {
+        self.lock().newer = Some(catalog);
+    }
+
     /// Appends `events` (leaving it empty), dropping the oldest over the capacity, and wakes the readers.
     pub(crate) fn append(&self, events: &mut Vec<Noted>) {
         if events.is_empty() {
@@ -179,9 +183,17 @@ impl EventLog {
         if name.element == NO_ELEMENT { id } else { format!("{id}[{}]", name.element).into() }
     }
 
+    fn tool(&self, tool: ToolId) -> Arc<str> {
+        if tool.0 < self.catalog.ids() {
+            return self.catalog.tool(tool).spec.name.clone();
+        }
+        let newer = self.lock().newer.clone();
+        newer.map(|catalog| catalog.tool(tool).spec.name.clone()).unwrap_or_default()
+    }
+
     /// An event in the words of the public API.
     fn event(&self, seq: u64, noted: &Noted) -> RunEvent {
-        let what = noted.what.what(|name| self.id(name), &self.catalog);
+        let what = noted.what.what(|name| self.id(name), |tool| self.tool(tool));
         RunEvent { v: EVENTS_VERSION, seq, at_ms: ms(noted.at_ns), what }
     }
 }

@@ -12,12 +12,14 @@ use crate::schedule::{self, Schedule};
 use crate::snapshot::Snapshot;
 use crate::submitted::Submitted;
 use crate::tables::Tables;
+use crate::toolboxes::Toolboxes;
 use fanout_core::{AttemptRef, RunId};
 use fanout_plan::{Call, Catalog, Diagnostic, Plan, Severity, ValidPlan};
 use fanout_store::Journal;
 use fanout_tools::Peer;
 use serde_json::{Map, Value};
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use tokio::sync::mpsc::UnboundedSender;
@@ -79,7 +81,9 @@ pub struct Engine {
 
 pub(crate) struct EngineInner {
     pub(crate) inbox: UnboundedSender<Message>,
-    pub(crate) tables: Arc<Tables>,
+    pub(crate) toolboxes: Toolboxes,
+    /// What it was built with.
+    pub(crate) amounts: Arc<BTreeMap<String, u64>>,
     pub(crate) seed: u64,
     pub(crate) runs: AtomicU32,
     pub(crate) journal: Option<Arc<Journal>>,
@@ -104,14 +108,18 @@ impl Engine {
         Some(Engine { inner: parent.engine.upgrade()? })
     }
 
-    /// All tools of the engine.
-    pub fn catalog(&self) -> &Arc<Catalog> {
-        &self.inner.tables.catalog
+    /// All tools of the engine as they are now.
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.tables().catalog.clone()
+    }
+
+    pub(crate) fn tables(&self) -> Arc<Tables> {
+        self.inner.toolboxes.tables()
     }
 
     /// The limits of the engine: `running`, `cpu`, `memory` and those it was built with.
     pub fn limits(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.inner.tables.engine_limits.iter().map(|(name, limit)| (name.as_ref(), limit.1))
+        self.inner.amounts.iter().map(|(name, amount)| (name.as_str(), *amount))
     }
 
     /// Checks a plan against the tools and limits of this engine and fills in its inputs.
@@ -119,7 +127,7 @@ impl Engine {
     /// # Errors
     /// All that is wrong with the plan, at once, each with its place. Warnings are in `ValidPlan::warnings`.
     pub fn validate(&self, plan: Plan, inputs: Map<String, Value>) -> Result<ValidPlan, Vec<Diagnostic>> {
-        plan.validate(self.catalog(), inputs, &self.inner.tables.amounts)
+        plan.validate(&self.catalog(), inputs, &self.inner.amounts)
     }
 
     /// Starts a run with the usual options. It begins at once, whether or not the handle is kept.
@@ -152,7 +160,7 @@ impl Engine {
     /// What would run when, if every attempt lasted as long as expected: the real scheduler under a simulated
     /// clock. Nothing is called. A `when` counts as true; a `foreach` over a list not known yet as one element.
     pub fn schedule(&self, plan: &ValidPlan) -> Schedule {
-        schedule::simulate(&self.inner.tables, plan)
+        schedule::simulate(&self.tables(), plan)
     }
 }
 

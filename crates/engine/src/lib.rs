@@ -23,6 +23,7 @@ mod forget;
 mod handle;
 mod hints;
 mod message;
+mod promise;
 mod report;
 mod resolve;
 mod reuse;
@@ -32,6 +33,7 @@ mod snapshot;
 mod so_far;
 mod submitted;
 mod tables;
+mod toolboxes;
 mod translate;
 mod words;
 

@@ -8,11 +8,12 @@ use crate::handle::{DoubtAnswer, SharedGuard};
 use crate::report::CallError;
 use crate::snapshot::Snapshot;
 use crate::submitted::Reply;
+use crate::tables::Tables;
 use crate::translate::Translated;
-use fanout_core::{AttemptRef, RunId};
-use fanout_plan::{Call, Diagnostic, ValidPlan};
+use fanout_core::{AttemptRef, Event, RunId};
+use fanout_plan::{Call, Diagnostic, ToolId, ValidPlan};
 use fanout_store::{Committed, JsonText, Record, RunStarted, StoreError, ToolIdentity};
-use fanout_tools::ToolResult;
+use fanout_tools::{Tool, ToolResult};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -25,6 +26,8 @@ pub(crate) enum Message {
     Add { run: RunId, calls: Vec<Call>, reply: oneshot::Sender<Result<(), Vec<Diagnostic>>> },
     /// Append one call to an open run, and answer when it has ended.
     Submit { run: RunId, call: Box<Call>, reply: Reply },
+    /// The tools are these from now on.
+    Tools(Box<NewTools>),
     /// No more calls will be added.
     Close { run: RunId },
     /// End a run, or one call of it, early.
@@ -53,6 +56,15 @@ pub(crate) enum Message {
     Progressed { attempt: AttemptRef },
     /// The last engine handle is gone: end everything.
     Shutdown,
+}
+
+/// Tools as they are from now on.
+pub(crate) struct NewTools {
+    pub(crate) tables: Arc<Tables>,
+    /// How those of the toolbox that was replaced are called.
+    pub(crate) adapters: Vec<(ToolId, Arc<dyn Tool>)>,
+    /// What the core has to know of it.
+    pub(crate) events: Vec<Event>,
 }
 
 /// A run to begin.

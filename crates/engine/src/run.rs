@@ -12,7 +12,7 @@ use crate::submitted::Reply;
 use crate::translate::SettingsCache;
 use crate::words::outcome_name;
 use fanout_core::{CallRef, Claims, LimitId, RunId, Time, Wait};
-use fanout_plan::{NamedKey, Needs, Scope, ToolId, ValidCall, ValidPlan};
+use fanout_plan::{Catalog, NamedKey, Needs, Scope, ToolId, ValidCall, ValidPlan};
 use fanout_tools::{JsonText, Usage};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -266,6 +266,17 @@ impl RunData {
             for (input, needs) in &call.inputs {
                 slots[*input as usize].users += u32::from(*needs == Needs::Result);
             }
+        }
+    }
+
+    /// Calls that are added from now on are checked against these tools.
+    pub(crate) fn use_catalog(&mut self, catalog: &Arc<Catalog>) {
+        if Arc::ptr_eq(self.plan.catalog(), catalog) {
+            return;
+        }
+        self.plan.use_catalog(catalog.clone());
+        if let Some(shared) = &self.shared {
+            shared.0.log.use_catalog(catalog.clone());
         }
     }
 

@@ -16,11 +16,55 @@ use std::sync::{Arc, OnceLock};
 pub struct ToolId(pub u32);
 
 /// All tools of an engine.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Catalog {
-    tools: Vec<CatalogTool>,
-    names: HashMap<Arc<str>, ToolId>,
-    warnings: Vec<Diagnostic>,
+    /// Every version of every tool there ever was; `ToolId` is the index.
+    pub(crate) versions: Vec<Arc<CatalogTool>>,
+    /// Those there are now.
+    pub(crate) tools: Vec<Arc<CatalogTool>>,
+    pub(crate) names: HashMap<Arc<str>, ToolId>,
+    /// The numbers that a name ever had.
+    pub(crate) named: HashMap<Arc<str>, Vec<ToolId>>,
+    pub(crate) toolboxes: Vec<Entry>,
+    pub(crate) warnings: Vec<Diagnostic>,
+}
+
+/// A toolbox of a catalog.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) name: Arc<str>,
+    pub(crate) tools: Vec<ToolId>,
+    pub(crate) warnings: Vec<Diagnostic>,
+}
+
+/// What the tools of a toolbox have in common.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Shared {
+    /// What one that declares nothing writes.
+    undeclared: Vec<KeyTemplate>,
+    /// The same for a program.
+    undeclared_program: Vec<KeyTemplate>,
+    /// Whether there are limits that all of them count against.
+    limited: (bool, bool),
+}
+
+impl Shared {
+    pub(crate) fn of(toolbox: &ToolboxSpec) -> Shared {
+        let undeclared = sibling_prefixes(toolbox);
+        // A program may touch anything, unless somebody said what the toolbox is over.
+        let undeclared_program = match toolbox.key {
+            Some(_) => undeclared.clone(),
+            None => KeyTemplate::parse("*", true).into_iter().collect(),
+        };
+        Shared { undeclared, undeclared_program, limited: (toolbox.running_max.is_some(), toolbox.rate.is_some()) }
+    }
+
+    /// The effects of a tool that declares none.
+    fn effects(&self, spec: &ToolSpec) -> Effects {
+        let program = spec.kind == ToolKind::Process;
+        let keys = if program { &self.undeclared_program } else { &self.undeclared };
+        Effects::hinted(keys.clone(), spec.hints.unwrap_or_default())
+    }
 }
 
 /// A tool with everything about it compiled.
@@ -38,6 +82,10 @@ pub struct CatalogTool {
     /// Its settings, shared by calls that set nothing.
     pub settings: Arc<SettingsSpec>,
     validator: Validator,
+    /// What its result has to be, where it promises something.
+    result: Option<Validator>,
+    /// Whether there are limits that all tools of its toolbox count against.
+    limited: (bool, bool),
     /// Whether no arguments at all are fine.
     accepts_empty: bool,
     defaults: Arc<Map<String, Value>>,
@@ -52,43 +100,17 @@ impl Catalog {
     pub fn new(toolboxes: impl IntoIterator<Item = ToolboxSpec>) -> Result<Catalog, Vec<Diagnostic>> {
         let mut catalog = Catalog::default();
         let mut wrong = Vec::new();
-        for (index, toolbox) in toolboxes.into_iter().enumerate() {
-            catalog.warnings.extend_from_slice(&toolbox.warnings);
-            let siblings = sibling_prefixes(&toolbox);
-            // A program may touch anything, unless somebody said what the toolbox is over.
-            let everything = KeyTemplate::parse("*", true).into_iter().collect::<Vec<_>>();
-            let keyed = toolbox.key.is_some();
-            let index = u32::try_from(index).unwrap_or(u32::MAX);
-            for spec in toolbox.tools {
-                let name = spec.name.clone();
-                let anything = spec.kind == ToolKind::Process && !keyed;
-                let taken = if anything { &everything } else { &siblings };
-                match CatalogTool::compile(spec, &toolbox.name, index, taken) {
-                    Ok(tool) => {
-                        let id = ToolId(u32::try_from(catalog.tools.len()).unwrap_or(u32::MAX));
-                        if let Some(ToolId(other)) = catalog.names.insert(name.clone(), id) {
-                            let other = &catalog.tools[other as usize].toolbox;
-                            let message = format!(
-                                "there are two tools named `{name}`: one in toolbox `{other}`, one in `{}`",
-                                toolbox.name
-                            );
-                            wrong.push(
-                                Diagnostic::error("duplicate_tool", message)
-                                    .with_path(&*name)
-                                    .with_help("rename one of them, or leave one toolbox out"),
-                            );
-                        }
-                        catalog.tools.push(tool);
-                    }
-                    Err(problems) => wrong.extend(problems),
-                }
+        for toolbox in toolboxes {
+            if let Err(problems) = catalog.put(None, toolbox) {
+                wrong.extend(problems);
             }
         }
+        wrong.extend(catalog.index());
         if wrong.is_empty() { Ok(catalog) } else { Err(wrong) }
     }
 
-    /// All tools, in the order they were given; `ToolId` is the index.
-    pub fn tools(&self) -> &[CatalogTool] {
+    /// All tools there are, in the order they were given.
+    pub fn tools(&self) -> &[Arc<CatalogTool>] {
         &self.tools
     }
 
@@ -102,9 +124,19 @@ impl Catalog {
         self.names.get(name).copied()
     }
 
-    /// The tool at this place.
+    /// The tool of this number, also when there is another of its name by now.
     pub fn tool(&self, id: ToolId) -> &CatalogTool {
-        &self.tools[id.0 as usize]
+        &self.versions[id.0 as usize]
+    }
+
+    /// As [`Catalog::tool`], to be kept.
+    pub fn shared(&self, id: ToolId) -> &Arc<CatalogTool> {
+        &self.versions[id.0 as usize]
+    }
+
+    /// How many numbers were given out: those of the tools there are, and of those there were.
+    pub fn ids(&self) -> u32 {
+        u32::try_from(self.versions.len()).unwrap_or(u32::MAX)
     }
 
     /// The name nearest to a wrong one.
@@ -132,11 +164,19 @@ fn sibling_prefixes(toolbox: &ToolboxSpec) -> Vec<KeyTemplate> {
 }
 
 impl CatalogTool {
-    fn compile(
+    /// Whether it is what this would become in this toolbox.
+    pub(crate) fn is(&self, spec: &ToolSpec, toolbox_index: u32, shared: &Shared) -> bool {
+        self.toolbox_index == toolbox_index
+            && self.limited == shared.limited
+            && self.spec.is_as(spec)
+            && (spec.effects.is_some() || self.effects.claims() == shared.effects(spec).claims())
+    }
+
+    pub(crate) fn compile(
         spec: ToolSpec,
         toolbox: &Arc<str>,
         toolbox_index: u32,
-        undeclared: &[KeyTemplate],
+        shared: &Shared,
     ) -> Result<CatalogTool, Vec<Diagnostic>> {
         let name = &spec.name;
         let mut wrong = Vec::new();
@@ -146,15 +186,14 @@ impl CatalogTool {
         };
         let validator =
             validator(&spec.args_schema).map_err(|message| wrong.push(bad_schema("the arguments", message)));
-        if let Some(Err(message)) = spec.result_schema.as_ref().map(validator_of) {
-            wrong.push(bad_schema("the result", message));
-        }
+        let result = spec.result_schema.as_ref().map(self::validator).transpose();
+        let result = result.map_err(|message| wrong.push(bad_schema("the result", message)));
         let defaults = Arc::new(defaults(&spec.args_schema));
         let effects = match &spec.effects {
             Some(declared) => compile_effects(&spec, declared, &defaults).map_err(|problems| wrong.extend(problems)),
-            None => Ok(Effects::hinted(undeclared.to_vec(), spec.hints.unwrap_or_default())),
+            None => Ok(shared.effects(&spec)),
         };
-        let (Ok(validator), Ok(effects), true) = (validator, effects, wrong.is_empty()) else { return Err(wrong) };
+        let (Ok(validator), Ok(result), Ok(effects)) = (validator, result, effects) else { return Err(wrong) };
         Ok(CatalogTool {
             toolbox: toolbox.clone(),
             toolbox_index,
@@ -163,6 +202,8 @@ impl CatalogTool {
             settings: Arc::new(spec.settings.clone()),
             accepts_empty: validator.is_valid(&Value::Object(Map::new())),
             validator,
+            result,
+            limited: shared.limited,
             defaults,
             parts: OnceLock::new(),
             spec,
@@ -182,11 +223,23 @@ impl CatalogTool {
         if self.accepts_empty && args.as_object().is_some_and(Map::is_empty) || self.validator.is_valid(args) {
             return Ok(());
         }
-        Err(violations(&self.validator, args)
-            .into_iter()
-            .map(|violation| violation.to_string())
-            .collect::<Vec<_>>()
-            .join("; "))
+        Err(said(&violations(&self.validator, args)))
+    }
+
+    /// Whether it promises what its results look like.
+    pub fn promises_result(&self) -> bool {
+        self.result.is_some()
+    }
+
+    /// Checks a result against what the tool promises.
+    ///
+    /// # Errors
+    /// Names the path of every violation and what was expected there.
+    pub fn validate_result(&self, value: &Value) -> Result<(), String> {
+        match &self.result {
+            Some(result) if !result.is_valid(value) => Err(said(&violations(result, value))),
+            _ => Ok(()),
+        }
     }
 
     /// Everything wrong with complete arguments, with its path.
@@ -292,8 +345,9 @@ pub(crate) fn violations(validator: &Validator, value: &Value) -> Vec<Violation>
     found
 }
 
-fn validator_of(schema: &Value) -> Result<Validator, String> {
-    validator(schema)
+/// Violations in one line.
+fn said(violations: &[Violation]) -> String {
+    violations.iter().map(Violation::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// Whether a JSON Schema compiles. Remote references are never fetched.

@@ -2,6 +2,7 @@
 //! Pure: no I/O, no clock, no threads. It does not know how anything is run.
 
 mod catalog;
+mod catalog_change;
 mod condition;
 mod diagnostic;
 mod effects;
@@ -41,6 +42,7 @@ mod valid_args;
 mod valid_call;
 
 pub use catalog::{Catalog, CatalogTool, ToolId, check_schema};
+pub use catalog_change::{Changed, TOOLS_MAX};
 pub use condition::Condition;
 pub use diagnostic::{Diagnostic, Place, Severity, Source};
 pub use effects::{ArgsView, Effects, KeyTemplate, NamedKey, first_outside};

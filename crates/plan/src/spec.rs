@@ -65,6 +65,37 @@ pub struct ToolSpec {
     pub settings: SettingsSpec,
 }
 
+impl ToolSpec {
+    /// Whether the two say the same.
+    pub(crate) fn is_as(&self, other: &ToolSpec) -> bool {
+        // Taken apart, so that no field is forgotten.
+        let ToolSpec {
+            name,
+            description,
+            args_schema,
+            result_schema,
+            effects,
+            hints,
+            base_dir,
+            cwd,
+            version,
+            facts,
+            definition,
+            kind,
+            running_max,
+            rate,
+            settings,
+        } = self;
+        (name, description, args_schema, result_schema)
+            == (&other.name, &other.description, &other.args_schema, &other.result_schema)
+            && (effects, hints, base_dir, cwd, version)
+                == (&other.effects, &other.hints, &other.base_dir, &other.cwd, &other.version)
+            && (facts, kind, running_max, rate, settings)
+                == (&other.facts, &other.kind, &other.running_max, &other.rate, &other.settings)
+            && definition.as_deref().map(RawValue::get) == other.definition.as_deref().map(RawValue::get)
+    }
+}
+
 /// The kinds of adapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ToolKind {

@@ -158,6 +158,12 @@ impl ValidPlan {
         &self.catalog
     }
 
+    /// Calls that are added from now on are checked against these tools, among which those known so far have the same
+    /// numbers.
+    pub fn use_catalog(&mut self, catalog: Arc<Catalog>) {
+        self.catalog = catalog;
+    }
+
     /// The text it was read from.
     pub fn source(&self) -> Option<&Source> {
         self.source.as_deref()

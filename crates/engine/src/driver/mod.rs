@@ -7,20 +7,18 @@ use crate::durable::{Owned, wall_clock};
 use crate::ended::{self, EndedRun};
 use crate::event::{RunOutcome, What};
 use crate::event_log::Happened;
-use crate::handle::{DoubtAnswer, EngineInner, SharedGuard, not_asked, run_ended};
+use crate::handle::{DoubtAnswer, EngineInner, SharedGuard, not_asked};
 use crate::message::{Message, NewRun};
 use crate::report::CallError;
 use crate::reuse::{Kept, Value};
 use crate::run::RunData;
-use crate::submitted::Reply;
 use crate::tables::Tables;
 use crate::words::{abort_message, abort_reason, reached};
-use crate::{defaults, forget, resolve, snapshot, translate};
+use crate::{defaults, forget, resolve, snapshot};
 use fanout_core::{
     Action, AttemptEnd, AttemptRef, CallEnd, CallRef, CallState, CallView, Core, Event, FailureClass, RunId, RunSpec,
     Source, Time,
 };
-use fanout_plan::{Call, Diagnostic};
 use fanout_store::{Fact, Journal, RunStarted};
 use fanout_tools::{ErrorClass, Tool, ToolResult};
 use hashbrown::HashMap;
@@ -34,6 +32,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::Instant;
 
+mod added;
 mod recover;
 mod remember;
 
@@ -278,6 +277,7 @@ impl Driver {
                 let _ = reply.send(self.add_calls(run, calls));
             }
             Message::Submit { run, call, reply } => self.submit(run, *call, reply),
+            Message::Tools(new) => self.set_tools(*new),
             Message::Close { run } => self.close(run),
             Message::Cancel { run, call, force } => self.cancel(run, call.as_deref(), force),
             Message::Pause { run } => self.pause(run, true),
@@ -371,44 +371,6 @@ impl Driver {
         }
         self.touch(id);
         self.handle(Event::RunAdded(Box::new(spec)));
-    }
-
-    fn add_calls(&mut self, id: RunId, calls: Vec<Call>) -> Result<(), Vec<Diagnostic>> {
-        let Some(run) = self.runs.get_mut(&id).filter(|run| run.open) else { return Err(vec![run_ended()]) };
-        let durable = run.durable.is_some() && run.recovering.is_none();
-        let written = durable.then(|| calls.iter().map(Call::to_value).collect::<serde_json::Value>());
-        let written = written.and_then(|calls| crate::durable::text(&calls).ok());
-        let valid = run.plan.extend(calls)?;
-        let added = translate::calls(&self.tables, &valid, &mut run.settings);
-        if run.later.is_some() {
-            run.list_later(valid, added.keys, self.now);
-        } else {
-            if let Some(shared) = &run.shared {
-                shared.0.log.name(valid.iter().map(|call| call.id.clone()));
-            }
-            let first = run.plan.calls.len();
-            run.plan.calls.extend(valid);
-            run.list(first, added.keys, self.now);
-        }
-        if let Some(text) = written {
-            self.note(id, |_| Some(Fact::CallsAdded { calls: text.into() }));
-        }
-        self.handle(Event::CallsAdded { run: id, calls: added.calls });
-        Ok(())
-    }
-
-    fn submit(&mut self, id: RunId, call: Call, reply: Reply) {
-        let index = self.runs.get(&id).map_or(0, |run| run.listed_calls());
-        // Known before the call is, since the core may end it at once.
-        if let (Ok(index), Some(run)) = (u32::try_from(index), self.runs.get_mut(&id)) {
-            run.owed.insert(index, reply);
-            if let Err(problems) = self.add_calls(id, vec![call])
-                && let Some(reply) = self.runs.get_mut(&id).and_then(|run| run.owed.remove(&index))
-            {
-                // Nobody minds when the one who asked does not wait for the answer.
-                let _ = reply.send(Err(problems));
-            }
-        }
     }
 
     fn close(&mut self, id: RunId) {

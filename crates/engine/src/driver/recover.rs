@@ -21,8 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 impl Driver {
     /// Goes on with a recorded run.
     pub(super) fn recover(&mut self, recovery: Recovery) {
-        let Recovery { mut new, owned, mut records, tools, in_doubt, reply } = recovery;
-        on_one_clock(&mut records, self.now);
+        let Recovery { mut new, owned, records, tools, in_doubt, reply } = recovery;
         let id = new.translated.run;
         let began = records.first().map_or(self.now, |(record, _)| record.at);
         if let Some(Fact::RunStarted(started)) = records.first().map(|(record, _)| &record.fact) {
@@ -219,30 +218,6 @@ impl Driver {
         self.core.handle(self.now, Event::Recovered { run: id });
         self.settle_turn();
         self.runs.remove(&id);
-    }
-}
-
-/// Sets the moments of a record so that none is before the one it follows, nor after now: the clock may have been set
-/// back between two lives, and what is left of a deadline is what was left by the clock of its own life.
-fn on_one_clock(records: &mut [(Record, Vec<JsonText>)], now: Time) {
-    let (mut last, mut behind) = (Time(0), 0);
-    for (record, _) in records.iter_mut() {
-        let at = record.at.0.saturating_add(behind);
-        behind += last.0.saturating_sub(at);
-        last = last.max(Time(at));
-        record.at = last;
-    }
-    let ahead = last.0.saturating_sub(now.0);
-    if ahead == 0 {
-        return;
-    }
-    for (record, _) in records {
-        record.at.0 = record.at.0.saturating_sub(ahead);
-        if let Fact::RunStarted(started) = &mut record.fact
-            && let Some(deadline) = &mut started.deadline
-        {
-            deadline.0 = deadline.0.saturating_sub(ahead);
-        }
     }
 }
 

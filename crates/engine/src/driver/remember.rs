@@ -158,7 +158,7 @@ impl Driver {
         durable.sort_unstable();
         for id in durable {
             if let Some(run) = self.runs.get_mut(&id) {
-                run.journal_error = Some(format!("{} [{}]", error.message, error.code));
+                run.journal_error = Some(error.message.clone());
             }
             self.cancel(id, None, false);
         }

@@ -2,9 +2,8 @@
 //! It does not know what the core allows a record to say; the core's simulation tries that.
 
 use crate::durable::{World, begun, continued, shape};
-use fanout::state::Time;
 use fanout::{Approve, DoubtAnswer, RecordedRun, Report, Resume, RunHandle, What};
-use fanout_store::{Batch, Begun, Fact, Journal, NewRun, Reader, Record};
+use fanout_store::{Batch, Begun, Journal, NewRun, Reader, Record};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -81,39 +80,6 @@ async fn a_record_that_ends_anywhere_goes_on_and_asks_once() {
         let (report, asked) = going.await.unwrap_or_else(|_| panic!("{count} does not end"));
         assert!(asked.values().all(|times| *times == 1), "{count}: {asked:?}");
         assert_eq!(plain(&shape(&report)), plain(&whole), "after {count} records: {:?}", all[count - 1]);
-    }
-}
-
-#[tokio::test]
-async fn a_clock_that_was_set_back_makes_no_times_that_cannot_be() {
-    const HOUR: u64 = 3_600_000_000_000;
-    let (world, dir) = (World::default(), tempfile::tempdir().expect("a folder"));
-    let engine = world.engine(dir.path());
-    let first = begun(&engine, "{name: clock, deadline: 9h, calls: [{id: a, tool: read, args: {what: a}}, {id: b, tool: read, args: {what: \"${a[0]}\"}}]}").await;
-    first.report().await;
-    let all = records(dir.path(), first.id());
-    let of_b = |record: &Record| matches!(&record.fact, Fact::Started { attempt, .. } if attempt.call.call == 1);
-    let count = all.iter().position(of_b).expect("it started");
-    // The first life was in the future; the second one, which only took the run, in the past.
-    for (ahead, taken_behind) in [(24 * HOUR, 0), (0, 24 * HOUR), (24 * HOUR, 48 * HOUR)] {
-        let mut records = all[..count].to_vec();
-        let taken = Fact::RunTaken { tools: Vec::new() };
-        records.push(Record { at: Time(records[count - 1].at.0 - taken_behind), fact: taken });
-        for record in &mut records {
-            record.at.0 += ahead;
-            if let Fact::RunStarted(started) = &mut record.fact {
-                started.deadline = started.deadline.map(|deadline| Time(deadline.0 + ahead));
-            }
-        }
-        let id = format!("clock-{ahead}-{taken_behind}");
-        begun_with(dir.path(), &id, &records);
-        let recorded = RecordedRun::read(dir.path(), &id).expect("it can be read");
-        let report = continued(&engine, &recorded, Resume { changed: true, ..Resume::default() }).await.report().await;
-        assert_eq!(report.outcome, fanout::RunOutcome::Succeeded, "{report:?}");
-        let [a, b] = &report.calls[..] else { panic!("{report:?}") };
-        let times = [a.started_ms, Some(a.ended_ms), b.started_ms, Some(b.ended_ms), Some(report.wall_ms)];
-        let times: Vec<f64> = times.into_iter().flatten().collect();
-        assert!(times.len() == 5 && times.is_sorted() && times[4] < 60_000.0, "{ahead} {taken_behind}: {times:?}");
     }
 }
 

@@ -12,6 +12,7 @@ mod runs;
 mod serial;
 mod stubs;
 mod submit;
+mod toolboxes;
 mod values;
 
 use expect_test::Expect;

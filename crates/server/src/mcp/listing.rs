@@ -30,7 +30,7 @@ pub(super) fn tools(gateway: &Gateway, params: Option<&JsonText>, asker: &Arc<As
     let engine = catalog.tools().iter().filter(|_| !gateway.finds()).filter(|tool| !gateway.is_own(&tool.spec.name));
     let own = gateway.own_tools.iter().map(own);
     let own = own.chain(gateway.finds().then(call_tool));
-    let mut all = own.chain(engine.map(one)).skip(from);
+    let mut all = own.chain(engine.map(|tool| one(tool))).skip(from);
     let mut result = json!({"tools": all.by_ref().take(PAGE).collect::<Vec<_>>()});
     if all.next().is_some() {
         result["nextCursor"] = (from + PAGE).to_string().into();
