@@ -375,6 +375,11 @@ impl RunHandle {
         answered.await.unwrap_or_else(|_| Err(not_asked(id)))
     }
 
+    /// Whether the run has ended.
+    pub fn has_ended(&self) -> bool {
+        self.shared.has_ended()
+    }
+
     /// What the run looks like now; `None` when it has ended.
     pub async fn snapshot(&self) -> Option<Snapshot> {
         let (reply, answer) = oneshot::channel();

@@ -49,6 +49,7 @@ pub use effects::{ArgsView, Effects, KeyTemplate, NamedKey, first_outside};
 pub use http_spec::*;
 pub use mcp_spec::*;
 pub use order::{Cycle, serial_order};
+pub use path::at_path;
 pub use plan::{Call, CallOnFailure, InputSpec, Plan, PlanOnFailure};
 pub use process_spec::{ArgTemplate, FillError, ProcessSpec, Stdin, Stdout, TextTemplate};
 pub use read::{READ_BYTES_MAX, READ_DEPTH_MAX};

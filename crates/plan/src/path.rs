@@ -53,6 +53,25 @@ impl Path {
     }
 }
 
+/// What a path finds in a value: the path is what stands behind an id in a reference, `.items[0].name` or
+/// `[?@.price < 300]`. One with `*`, a slice or a filter gives a list.
+///
+/// ```
+/// let value = serde_json::json!({"items": [{"name": "a"}, {"name": "b"}]});
+/// assert_eq!(fanout_plan::at_path(&value, ".items[1].name").unwrap(), "b");
+/// assert_eq!(fanout_plan::at_path(&value, ".items[*].name").unwrap(), serde_json::json!(["a", "b"]));
+/// assert!(fanout_plan::at_path(&value, ".item").unwrap_err().contains("there is no `item`"));
+/// ```
+///
+/// # Errors
+/// Says what is wrong with the path, or what was found instead, calling the value `result`.
+pub fn at_path(value: &Value, path: &str) -> Result<Value, String> {
+    match Path::parse(path)? {
+        Path::Singular(steps) => walk(value, &steps).cloned().map_err(|missing| missing.describe("result", &steps)),
+        Path::Query(query) => Ok(query.query(value).all().into_iter().cloned().collect()),
+    }
+}
+
 /// Where a walk ended early: after `steps` steps stood `found`.
 pub(crate) struct Missing<'a> {
     /// The value that has no such member or element.

@@ -24,4 +24,12 @@ impl Answer {
     pub(crate) fn error(text: impl Into<String>) -> Answer {
         Answer { is_error: true, ..Answer::text(text) }
     }
+
+    /// The same with hints, each a line of its own behind the rest.
+    pub(crate) fn with_hints(mut self, hints: &[String]) -> Answer {
+        for hint in hints {
+            self.content.push(serde_json::json!({"type": "text", "text": format!("hint: {hint}")}));
+        }
+        self
+    }
 }

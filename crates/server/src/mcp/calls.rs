@@ -61,10 +61,13 @@ pub(super) fn call(
     }
     let call = Call::new(self::name(number).as_str(), name.as_str()).args(literal(Value::Object(arguments)));
     let submitted = session.submit(number, call);
-    let modern = asker.modern;
+    let (modern, own, client) = (asker.modern, gateway.own.clone(), session.id.clone());
     Ok(Box::pin(async move {
         match submitted.await {
-            Ok(end) => results::ended(&end, modern),
+            Ok(end) => match own.shortened(&client, &name, &end) {
+                Some(answer) => Ok(results::answered(answer, modern)),
+                None => results::ended(&end, modern),
+            },
             Err(problems) => Ok(results::refused(&problems, modern)),
         }
     }))

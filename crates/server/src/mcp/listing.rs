@@ -110,7 +110,7 @@ fn call_tool() -> Value {
             "type": "object",
             "properties": {
                 "name": {"type": "string", "description": "The tool, as `find_tools` names it."},
-                "arguments": {"type": "object", "description": "Its arguments, by its `args_schema`."},
+                "arguments": {"type": "object", "description": "Its arguments, by what `find_tools` says."},
             },
             "required": ["name"],
         },

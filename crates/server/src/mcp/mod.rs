@@ -1,7 +1,6 @@
 //! MCP as a server: any client sees all tools of an engine, over a pipe or over HTTP.
 //! It does not know how a call is made or when it starts.
 
-mod approvals;
 mod calls;
 mod client;
 mod hello;

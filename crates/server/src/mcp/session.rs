@@ -5,7 +5,8 @@ use super::client::{Asker, Greeted, Level};
 use super::outlet::{Outlet, Sent};
 use super::peer::RunPeer;
 use super::wire::{self, Incoming, Request, RpcError, RpcId};
-use super::{Gateway, approvals, calls, hello, listing};
+use super::{Gateway, calls, hello, listing};
+use crate::approvals;
 use fanout::{Call, Cancel, JsonText, Peer, Plan, RunHandle, RunOptions, Submitted};
 use rmcp::model::ErrorCode;
 use serde::Deserialize;
@@ -229,10 +230,11 @@ impl Session {
             let empty = engine.validate(Plan::new("mcp"), Map::new()).expect("a plan without calls is valid");
             let peer: Arc<dyn Peer> = Arc::new(RunPeer(self.me.clone()));
             let attended = self.greeted().is_some_and(|greeted| greeted.capabilities.get("elicitation").is_some());
-            let options = RunOptions { open: true, forget: true, attended, peer: Some(peer), ..RunOptions::default() };
+            let options =
+                RunOptions { open: true, forget: true, attended, peer: Some(peer.clone()), ..RunOptions::default() };
             let run = engine.start(empty, options);
             if attended {
-                tokio::spawn(approvals::answered(self.me.clone(), run.clone()));
+                tokio::spawn(approvals::follow(run.clone(), peer));
             }
             run
         })
@@ -267,6 +269,7 @@ impl Session {
         for work in open.into_iter().filter_map(|open| open.work) {
             work.abort();
         }
+        self.gateway.own.end_session(&self.id);
     }
 
     /// Waits until nothing of what the client began runs any more, for as long as that may take.

@@ -20,7 +20,9 @@ mod call;
 
 use crate::tool::{AttemptId, Progress, Tool, ToolError};
 use crate::toolbox::Toolbox;
-use fanout_plan::{EffectsSpec, InDoubt, Priority, Rate, RetrySpec, SettingsSpec, ToolKind, ToolSpec, ToolboxSpec};
+use fanout_plan::{
+    Approval, CacheSpec, EffectsSpec, InDoubt, Priority, Rate, RetrySpec, SettingsSpec, ToolKind, ToolSpec, ToolboxSpec,
+};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -239,6 +241,18 @@ impl NativeTool<'_> {
     /// Changes when calling it means something else than before: what it gave then is not used again.
     pub fn version(self, version: impl Into<Arc<str>>) -> Self {
         self.spec.version = Some(version.into());
+        self
+    }
+
+    /// When somebody has to approve a call before it runs.
+    pub fn approval(self, approval: Approval) -> Self {
+        self.spec.settings.approval = Some(approval);
+        self
+    }
+
+    /// Whether a result may be handed on instead of asking again.
+    pub fn cache(self, cache: CacheSpec) -> Self {
+        self.spec.settings.cache = Some(cache);
         self
     }
 
