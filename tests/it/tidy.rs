@@ -224,7 +224,7 @@ fn every_error_code_has_a_page_and_every_page_a_code() {
         .collect();
     let mut codes = BTreeSet::new();
     let mut literals = BTreeSet::new();
-    for name in ["plan", "store", "tools", "engine"] {
+    for name in ["plan", "store", "tools", "engine", "server"] {
         for file in rust_files(&format!("crates/{name}/src")) {
             let text = read(&file);
             // Tests stand at the end of their files and name codes that do not exist.
