@@ -172,7 +172,7 @@ impl OwnTools {
                 .min(FIND_MAX),
         };
         let catalog = self.0.engine.catalog();
-        let found = self.index(catalog).find(query, limit);
+        let found = self.index(&catalog).find(query, limit);
         if found.is_empty() {
             let boxes: std::collections::BTreeSet<&str> = catalog.tools().iter().map(|tool| &*tool.toolbox).collect();
             let boxes = boxes.into_iter().take(FIND_MAX).collect::<Vec<_>>().join(", ");
