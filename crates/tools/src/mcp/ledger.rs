@@ -76,7 +76,7 @@ impl Caller {
 
     /// Tells whoever is behind it something, which is a sign of life too.
     pub(super) fn tell(&self, told: Told) {
-        self.progress.made();
+        self.progress.told(&self.id, &told);
         if let Some(peer) = &self.peer {
             peer.told(&self.id, told);
         }
