@@ -2,8 +2,10 @@
 //! It does not know a transport, nor what an answer means.
 
 use super::wire::{Heard, Id};
+use crate::http::Sent;
 use crate::peer::{Peer, PeerRequest, Told};
 use crate::tool::{Attempt, AttemptId, JsonText, Progress, Reached, ToolError};
+use rmcp::ErrorData;
 use serde_json::value::RawValue;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -30,10 +32,13 @@ pub(super) struct Slot {
     pub(super) caller: Caller,
     stage: AtomicU8,
     answer: Mutex<Option<Answer>>,
+    sent: Mutex<Option<Arc<Sent>>>,
     answered: Notify,
     /// The id it was sent under, and the token of its progress: 0 before it was sent.
     id: AtomicU64,
     token: AtomicU64,
+    /// The library wants to see its answer too.
+    pub(super) keep: AtomicBool,
 }
 
 /// How a request ended.
@@ -53,6 +58,17 @@ pub(super) struct RpcError {
     pub(super) code: i64,
     pub(super) message: String,
     pub(super) data: Option<JsonText>,
+}
+
+impl RpcError {
+    /// The same as the library has it.
+    pub(super) fn of(error: ErrorData) -> RpcError {
+        RpcError {
+            code: error.code.0.into(),
+            message: crate::mcp::shown(&error.message, 2_000),
+            data: error.data.and_then(|data| Some(serde_json::value::to_raw_value(&data).ok()?.into())),
+        }
+    }
 }
 
 /// It was handed to the transport.
@@ -89,6 +105,8 @@ impl Slot {
             caller,
             stage: AtomicU8::new(QUEUED),
             answer: Mutex::default(),
+            sent: Mutex::default(),
+            keep: AtomicBool::new(false),
             answered: Notify::new(),
             id: AtomicU64::new(0),
             token: AtomicU64::new(0),
@@ -112,9 +130,18 @@ impl Slot {
         self.stage.load(Ordering::Acquire) == WITHDRAWN
     }
 
+    /// Who knows how far its sending got, where that is not said by the stage.
+    pub(super) fn watch(&self, sent: Arc<Sent>) {
+        *lock(&self.sent) = Some(sent);
+    }
+
     /// Whether it can have arrived.
     pub(super) fn reached(&self) -> Reached {
-        if self.stage.load(Ordering::Acquire) == SENT { Reached::Unknown } else { Reached::No }
+        match (self.stage.load(Ordering::Acquire), &*lock(&self.sent)) {
+            (SENT, Some(sent)) => sent.reached(),
+            (SENT, None) => Reached::Unknown,
+            _ => Reached::No,
+        }
     }
 
     /// Its end; the first one counts.
@@ -233,7 +260,7 @@ impl Ledger {
         self.leave(&slot);
         slot.end(answer());
         self.answered.store(true, Ordering::Relaxed);
-        Handed::Answered(number)
+        if slot.keep.load(Ordering::Relaxed) { Handed::Library } else { Handed::Answered(number) }
     }
 
     fn notice(&self, method: &str, params: Option<&RawValue>) -> Handed {

@@ -3,6 +3,9 @@
 
 mod answer;
 mod ask;
+mod grant;
+mod http;
+mod keep;
 mod ledger;
 mod link;
 mod list;

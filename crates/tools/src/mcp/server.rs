@@ -2,19 +2,28 @@
 //! lost, ended with its toolbox. It does not know its tools.
 
 use super::ask::{Ours, config};
+use super::grant::{Grant, Show};
+use super::http::{Inner, Post};
+use super::keep::Kept;
 use super::ledger::{Caller, Ledger};
 use super::link::Link;
 use super::stdio;
 use super::words::{Texts, lost, not_started};
+use crate::http::Connections;
 use crate::peer::PeerRequest;
 use crate::process::Processes;
 use crate::process::leash::Leash;
 use crate::process::output::Tail;
-use crate::tool::{AttemptId, Reached, ToolError};
-use fanout_plan::{McpSource, McpTransport};
+use crate::tool::{AttemptId, ErrorClass, Reached, ToolError};
+use fanout_plan::{McpEndpoint, McpSource, McpTransport};
+use reqwest::Url;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use rmcp::RoleClient;
 use rmcp::model::{ClientRequest, CustomRequest, ProtocolVersion, ServerPeerInfo};
 use rmcp::service::{ClientInitializeError, ClientLifecycleMode, RunningService, serve_client_with_lifecycle_and_ct};
+use rmcp::transport::StreamableHttpClientTransport;
+use rmcp::transport::common::client_side_sse::SseRetryPolicy;
+use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -38,19 +47,49 @@ pub(super) const END_GRACE: Duration = Duration::from_secs(2);
 /// How long the ends of all servers are waited for.
 const CLOSE_MAX: Duration = Duration::from_secs(10);
 
+/// How many requests to one server are on their way; how many there are at all, the engine decides.
+const REQUESTS_MAX: usize = 4_096;
+
+/// When a stream of events that broke off is asked for again.
+#[derive(Debug)]
+struct Again;
+
+impl SseRetryPolicy for Again {
+    fn retry(&self, times: usize) -> Option<Duration> {
+        let delay = Duration::from_millis(500).saturating_mul(1 << times.min(5));
+        (times < 8).then_some(delay.min(Duration::from_secs(10)))
+    }
+}
+
 /// What the servers of one engine share. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Servers {
     pub(super) processes: Processes,
+    pub(super) connections: Connections,
     pub(super) spill_dir: Arc<Path>,
+    /// Where tokens are kept.
+    pub(super) tokens: Arc<Path>,
+    /// How a person is asked to let fanout in.
+    pub(super) show: Option<Show>,
     keepers: TaskTracker,
 }
 
 impl Servers {
     /// For one engine. Starts nothing yet.
-    pub(crate) fn new(processes: Processes) -> Servers {
+    pub(crate) fn new(processes: Processes, connections: Connections) -> Servers {
         let spill_dir = processes.spill_dir().into();
-        Servers { processes, spill_dir, keepers: TaskTracker::new() }
+        let tokens = super::keep::default_dir().into();
+        Servers { processes, connections, spill_dir, tokens, show: None, keepers: TaskTracker::new() }
+    }
+
+    /// The same, with a person who may let fanout in.
+    pub(crate) fn with_person(self, show: Show) -> Servers {
+        Servers { show: Some(show), ..self }
+    }
+
+    /// The same, with tokens kept in this directory.
+    pub(crate) fn with_tokens(self, dir: &Path) -> Servers {
+        Servers { tokens: dir.into(), ..self }
     }
 
     /// Waits until the servers whose toolboxes are gone have ended, but not for long.
@@ -153,7 +192,9 @@ impl Server {
         let losses = if was_of_use { 0 } else { self.losses() };
         let exponent = losses.saturating_sub(1).min(16);
         let delay = BACKOFF.0.saturating_mul(1 << exponent).min(BACKOFF.1);
-        let why = ToolError { class: crate::tool::ErrorClass::Transient, reached: Reached::No, ..why.clone() };
+        // What a person has to mend is not mended by waiting.
+        let class = if why.code == "mcp_lost" { ErrorClass::Transient } else { why.class };
+        let why = ToolError { class, reached: Reached::No, ..why.clone() };
         let not_before = (losses > 0).then(|| (Instant::now() + delay, why));
         *super::ledger::lock(&self.state) = State::Idle { not_before, losses };
     }
@@ -187,11 +228,91 @@ impl Server {
                     Err(error) => Err(self.not_greeted(error, behind, &texts).await),
                 }
             }
-            McpTransport::Http(_) => {
-                let message = format!("the MCP server of `{}` is at a URL, which is not spoken to yet", self.name);
-                Err((ToolError::permanent(message).code("mcp_unreachable").reached(Reached::No), false))
+            McpTransport::Http(endpoint) => {
+                let post = self.post(endpoint, &ledger, &mut texts).await.map_err(|error| (error, false))?;
+                let mut config = StreamableHttpClientTransportConfig::with_uri(post.0.url.as_str())
+                    .max_concurrent_requests(REQUESTS_MAX);
+                config.channel_buffer_capacity = REQUESTS_MAX;
+                config.retry_config = Arc::new(Again);
+                let failed = Arc::clone(&post.0);
+                let transport = StreamableHttpClientTransport::with_client(post, config);
+                match self.greet(transport, &ledger).await {
+                    Ok(running) => Ok(self.keep(running, ledger, true, None)),
+                    Err(error) => {
+                        let failed = super::ledger::lock(&failed.failed).take();
+                        let (error, again) = self.unreachable(&error, failed);
+                        Err((texts.strike_error(error), again && !self.legacy.load(Ordering::Relaxed)))
+                    }
+                }
             }
         }
+    }
+
+    /// The way to a server at a URL.
+    async fn post(&self, endpoint: &McpEndpoint, ledger: &Arc<Ledger>, texts: &mut Texts) -> Result<Post, ToolError> {
+        let bad = |why: String| {
+            let message = format!("the MCP server `{}` cannot be spoken to: {why}", self.name);
+            ToolError::permanent(message).code("mcp_unreachable").reached(Reached::No)
+        };
+        let url = texts.fill(&endpoint.url).await?;
+        let url: Url = url.parse().map_err(|error| bad(format!("`{}` is no URL: {error}", endpoint.url.shown())))?;
+        let mut headers = HeaderMap::new();
+        for (name, text) in &endpoint.headers {
+            let parsed = HeaderName::from_bytes(name.as_bytes()).ok();
+            let value = HeaderValue::from_str(&texts.fill(text).await?).ok();
+            let (Some(name), Some(mut value)) = (parsed, value) else {
+                return Err(bad(format!("the header `{name}` cannot be sent")));
+            };
+            value.set_sensitive(!text.is_literal());
+            headers.insert(name, value);
+        }
+        let road = self.shared.connections.road(&endpoint.base, &url).map_err(|wrong| bad(wrong.message))?;
+        let road = Arc::new(road);
+        let grant = Arc::new(Grant {
+            name: Arc::clone(&self.name),
+            kept: Kept::new(&self.shared.tokens, url.as_str()),
+            url: url.clone(),
+            oauth: endpoint.oauth.clone(),
+            road: Arc::clone(&road),
+            show: self.shared.show.clone(),
+            declared: !endpoint.base.auth.is_empty() || headers.contains_key(AUTHORIZATION),
+            state: Default::default(),
+        });
+        Ok(Post(Arc::new(Inner {
+            road,
+            what: format!("POST {}{}", url.origin().ascii_serialization(), url.path()),
+            url,
+            headers,
+            known: texts.known(),
+            grant,
+            ledger: Arc::clone(ledger),
+            output_max: usize::try_from(self.source.output_max).unwrap_or(usize::MAX),
+            first_byte: endpoint.base.waits.first_byte,
+            failed: Mutex::default(),
+        })))
+    }
+
+    /// What is told of a server at a URL that was not greeted; whether it may be one of an older protocol.
+    fn unreachable(&self, error: &ClientInitializeError, failed: Option<ToolError>) -> (ToolError, bool) {
+        let again = match (&failed, error) {
+            (Some(failed), _) => failed.reached != Reached::No,
+            (None, ClientInitializeError::Cancelled) => false,
+            (None, _) => true,
+        };
+        let why = match (&failed, error) {
+            (Some(failed), _) => failed.message.clone(),
+            (None, ClientInitializeError::Cancelled) => {
+                format!("it did not answer within {:?} (`connect`)", self.source.connect)
+            }
+            (None, error) => super::shown(&error.to_string(), 300),
+        };
+        if let Some(failed) = failed.as_ref().filter(|failed| ["mcp_login", "secret_missing"].contains(&failed.code)) {
+            return (failed.clone(), false);
+        }
+        let message = format!("the MCP server `{}` was not reached: {why}", self.name);
+        let class = failed.map_or(ErrorClass::Permanent, |failed| failed.class);
+        let error = ToolError { class, ..ToolError::permanent(message) };
+        (error.code("mcp_unreachable").reached(Reached::No), again)
     }
 
     /// Greets a server by the newest protocol it knows.
@@ -253,6 +374,7 @@ impl Server {
         let link = Link {
             name: Arc::clone(&self.name),
             ledger,
+            http,
             streams: http && info.protocol_version >= ProtocolVersion::V_2026_07_28,
             info,
             ended: CancellationToken::new(),

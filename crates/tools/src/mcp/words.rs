@@ -54,6 +54,11 @@ impl Texts {
         self.0.strike(text)
     }
 
+    /// The secrets it knows.
+    pub(super) fn known(&self) -> Known {
+        self.0.clone()
+    }
+
     /// An error without the secrets.
     pub(super) fn strike_error(&self, error: ToolError) -> ToolError {
         self.0.strike_error(error)
