@@ -252,7 +252,7 @@ impl Texts<'_> {
     fn variable(&self, inner: &str) -> Option<McpPiece> {
         let name = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
         match inner {
-            "workspaceFolder" => return Some(McpPiece::Text(self.place.workspace.clone())),
+            "workspaceFolder" => return Some(McpPiece::Directory(self.place.workspace.clone().into())),
             "workspaceFolderBasename" => {
                 let base = Path::new(&self.place.workspace).file_name().unwrap_or_default();
                 return Some(McpPiece::Text(base.to_string_lossy().into_owned()));

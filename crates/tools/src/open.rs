@@ -41,6 +41,12 @@ impl Opener {
         Opener { servers: self.servers.with_tokens(dir), ..self }
     }
 
+    /// Ends the servers of all its toolboxes politely, and waits for that as [`Opener::closed`] does. Their tools find
+    /// none any more.
+    pub async fn close(&self) {
+        self.servers.close().await;
+    }
+
     /// Waits until the servers of toolboxes that are gone have ended politely, some seconds at most. What has not by
     /// then is killed with the last of the opener and its tools.
     pub async fn closed(&self) {

@@ -88,13 +88,13 @@ impl Road {
         known: &mut Known,
         mut begun: impl FnMut(Arc<Sent>),
     ) -> Result<Response, ToolError> {
-        let what = letter.what.to_owned();
+        let what = letter.what;
         let none = HttpAuth::Bearer(fanout_plan::SecretName::Env(String::new()));
         let ask = Ask { client: &self.client, spec: &self.spec, private: &self.private, auth: &none };
         let mut refused = Vec::new();
         loop {
             let proof = gather(&ask, &self.spec.auth, &self.tokens, known, &refused).await?;
-            let response = self.follow(&letter, &proof.headers, &what, &mut begun).await?;
+            let response = self.follow(&letter, &proof.headers, what, &mut begun).await?;
             // A token may end before its time.
             if response.status() != StatusCode::UNAUTHORIZED || proof.tokens.is_empty() || !refused.is_empty() {
                 return Ok(response);
@@ -107,12 +107,12 @@ impl Road {
         &self,
         letter: &Letter<'_>,
         proof: &[(reqwest::header::HeaderName, reqwest::header::HeaderValue)],
-        what: &String,
+        what: &str,
         begun: &mut impl FnMut(Arc<Sent>),
     ) -> Result<Response, ToolError> {
         let mut url = letter.url.clone();
         let mut own = true;
-        self.reach.check(&url).map_err(|no| failure::not_allowed(what, &no))?;
+        self.reach.check(&url).map_err(|no| failure::not_allowed(&what, &no))?;
         for hops in 0.. {
             let content = letter.body.clone().map_or(Content::Empty, Content::Bytes);
             let method = letter.method.clone();
@@ -131,7 +131,7 @@ impl Road {
             let (true, Some(location)) = (is_redirect(status), response.headers().get(LOCATION)) else {
                 return Ok(response);
             };
-            let refuse = |why: &str| failure::redirect_refused(what, status.as_u16(), why);
+            let refuse = |why: &str| failure::redirect_refused(&what, status.as_u16(), why);
             if hops >= self.reach.redirects_max() {
                 return Err(refuse(&format!("there were {hops} before it (`redirects`)")));
             }
@@ -150,7 +150,7 @@ impl Road {
         &self,
         request: reqwest::Request,
         sent: &Sent,
-        what: &String,
+        what: &str,
         letter: &Letter<'_>,
     ) -> Result<Response, ToolError> {
         let waits = &self.spec.waits;
@@ -170,8 +170,8 @@ impl Road {
         };
         tokio::select! {
             biased;
-            answer = self.client.execute(request) => answer.map_err(|error| failure::unanswered(what, error, sent)),
-            (wait, limit) = late => Err(failure::waited(what, wait, limit, sent.reached())),
+            answer = self.client.execute(request) => answer.map_err(|error| failure::unanswered(&what, error, sent)),
+            (wait, limit) = late => Err(failure::waited(&what, wait, limit, sent.reached())),
         }
     }
 }

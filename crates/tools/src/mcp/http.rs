@@ -149,7 +149,10 @@ impl Post {
     /// Notes a request that somebody waits for here.
     fn enter(&self, message: &ClientJsonRpcMessage) -> Option<Arc<Slot>> {
         let JsonRpcMessage::Request(request) = message else { return None };
-        let slot = Arc::clone(&request.request.extensions().get::<InFlight>()?.0);
+        let Some(InFlight(slot)) = request.request.extensions().get::<InFlight>().cloned() else {
+            self.0.ledger.greet(number(&request.id)?);
+            return None;
+        };
         let token = request.request.get_meta().get_progress_token().and_then(|token| number(&token.0));
         self.0.ledger.enter(&slot, number(&request.id)?, token);
         Some(slot)

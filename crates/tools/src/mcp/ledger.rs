@@ -6,6 +6,7 @@ use crate::http::Sent;
 use crate::peer::{Peer, PeerRequest, Told};
 use crate::tool::{Attempt, AttemptId, JsonText, Progress, Reached, ToolError};
 use rmcp::ErrorData;
+use rmcp::model::RequestMetaObject;
 use serde_json::value::RawValue;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -21,6 +22,8 @@ pub(super) struct Caller {
     pub(super) progress: Progress,
     /// Who is behind it.
     pub(super) peer: Option<Arc<dyn Peer>>,
+    /// What goes along with the request, where a request says everything by itself.
+    pub(super) meta: Option<RequestMetaObject>,
 }
 
 /// One request on its way, and what became of it. Goes along with the request as an extension.
@@ -81,13 +84,13 @@ const SENT: u8 = 2;
 impl Caller {
     /// The caller that an attempt is.
     pub(super) fn of(attempt: &Attempt) -> Caller {
-        Caller { id: attempt.id.clone(), progress: attempt.progress.clone(), peer: attempt.peer.clone() }
+        Caller { id: attempt.id.clone(), progress: attempt.progress.clone(), peer: attempt.peer.clone(), meta: None }
     }
 
     /// Nobody: a request that is made for no call.
     pub(super) fn nobody(server: &str) -> Caller {
         let id = AttemptId { run: "mcp".into(), call: server.into(), attempt: 0 };
-        Caller { id, progress: Progress::none(), peer: None }
+        Caller { id, progress: Progress::none(), peer: None, meta: None }
     }
 
     /// Tells whoever is behind it something, which is a sign of life too.
@@ -174,6 +177,8 @@ pub(super) struct Ledger {
     notices: broadcast::Sender<PeerRequest>,
     /// The list of tools has changed.
     pub(super) changed: Arc<Notify>,
+    /// What the library asked last by itself.
+    greeting: AtomicU64,
     /// Something was answered.
     answered: AtomicBool,
 }
@@ -186,7 +191,13 @@ struct Open {
 
 impl Ledger {
     pub(super) fn new(notices: broadcast::Sender<PeerRequest>, changed: Arc<Notify>) -> Ledger {
-        Ledger { open: Mutex::default(), notices, changed, answered: AtomicBool::new(false) }
+        Ledger {
+            open: Mutex::default(),
+            notices,
+            changed,
+            greeting: AtomicU64::new(u64::MAX),
+            answered: AtomicBool::new(false),
+        }
     }
 
     /// Notes a request that is about to be sent under this id, with this token for its progress.
@@ -198,6 +209,16 @@ impl Ledger {
             slot.token.store(token, Ordering::Release);
             open.by_token.insert(token, Arc::clone(slot));
         }
+    }
+
+    /// Notes that the library asks something by itself: an answer to what it asked before comes too late.
+    pub(super) fn greet(&self, id: u64) {
+        self.greeting.store(id, Ordering::Release);
+    }
+
+    /// Whether an answer that nobody here waits for is one that the library does.
+    pub(super) fn is_greeting(&self, id: u64) -> bool {
+        self.greeting.load(Ordering::Acquire) == id
     }
 
     /// Nobody waits for its answer any more.

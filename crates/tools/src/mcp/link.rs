@@ -67,9 +67,11 @@ impl Link {
         aborted: Option<&Aborted>,
         grace: Duration,
     ) -> Result<JsonText, Ended> {
+        let mut options = PeerRequestOptions::no_options();
+        options.meta = caller.meta.clone();
         let slot = Slot::new(caller);
         request.extensions_mut().insert(InFlight(Arc::clone(&slot)));
-        let sent = self.peer.send_request_with_option(request, PeerRequestOptions::no_options()).await;
+        let sent = self.peer.send_request_with_option(request, options).await;
         let Ok(handle) = sent else { return Err(self.gone(&slot)) };
         let mut open = Open { link: self, slot: &slot, id: Some(handle.id) };
         let mut response = handle.rx;

@@ -10,6 +10,7 @@ mod ledger;
 mod link;
 mod list;
 mod open;
+mod relay;
 mod remote;
 mod server;
 mod stdio;

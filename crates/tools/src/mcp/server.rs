@@ -24,6 +24,7 @@ use rmcp::service::{ClientInitializeError, ClientLifecycleMode, RunningService, 
 use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::common::client_side_sse::SseRetryPolicy;
 use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -40,6 +41,8 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::fro
 const STATUS_WAIT: Duration = Duration::from_millis(500);
 /// How long a process that has ended may have its output held open by what it left running.
 const LINGER: Duration = Duration::from_millis(200);
+/// How many resources are watched at one server.
+const SUBSCRIPTIONS_MAX: usize = 1_000;
 /// How many notices wait for who listens.
 const NOTICES_MAX: usize = 256;
 /// How long a server may take to end after its input was closed, and again after TERM.
@@ -72,6 +75,8 @@ pub(crate) struct Servers {
     /// How a person is asked to let fanout in.
     pub(super) show: Option<Show>,
     keepers: TaskTracker,
+    /// Fires when all are to end.
+    closing: CancellationToken,
 }
 
 impl Servers {
@@ -79,7 +84,15 @@ impl Servers {
     pub(crate) fn new(processes: Processes, connections: Connections) -> Servers {
         let spill_dir = processes.spill_dir().into();
         let tokens = super::keep::default_dir().into();
-        Servers { processes, connections, spill_dir, tokens, show: None, keepers: TaskTracker::new() }
+        Servers {
+            processes,
+            connections,
+            spill_dir,
+            tokens,
+            show: None,
+            keepers: TaskTracker::new(),
+            closing: CancellationToken::new(),
+        }
     }
 
     /// The same, with a person who may let fanout in.
@@ -90,6 +103,12 @@ impl Servers {
     /// The same, with tokens kept in this directory.
     pub(crate) fn with_tokens(self, dir: &Path) -> Servers {
         Servers { tokens: dir.into(), ..self }
+    }
+
+    /// Ends all servers, also those that are still in use.
+    pub(crate) async fn close(&self) {
+        self.closing.cancel();
+        self.closed().await;
     }
 
     /// Waits until the servers whose toolboxes are gone have ended, but not for long.
@@ -109,6 +128,9 @@ pub(super) struct Server {
     /// The list of tools may be another by now.
     pub(super) changed: Arc<Notify>,
     state: Mutex<State>,
+    /// What a client of an older protocol wants to be told of: resources, and from which level on.
+    wanted: Mutex<(BTreeSet<String>, Option<String>)>,
+    rewanted: Arc<Notify>,
     /// Which process it is, for the marks.
     started: AtomicU32,
     /// It did not know `server/discover`; it is not asked again.
@@ -136,13 +158,15 @@ struct Behind {
 
 impl Server {
     pub(super) fn new(name: Arc<str>, source: McpSource, shared: Servers) -> Arc<Server> {
-        let closing = CancellationToken::new();
+        let closing = shared.closing.child_token();
         Arc::new(Server {
             name,
             source,
             shared,
             notices: broadcast::channel(NOTICES_MAX).0,
             changed: Arc::default(),
+            wanted: Mutex::default(),
+            rewanted: Arc::default(),
             state: Mutex::new(State::Idle { not_before: None, losses: 0 }),
             started: AtomicU32::new(0),
             legacy: AtomicBool::new(false),
@@ -178,6 +202,27 @@ impl Server {
             Ok(Some(opened)) => opened.clone(),
             _ => Err(not_started(&self.name, "starting it was given up", true)),
         }
+    }
+
+    /// Wants to be told when a resource changes, or no longer.
+    pub(super) fn subscribe(&self, uri: String, on: bool) {
+        let (uris, _) = &mut *super::ledger::lock(&self.wanted);
+        if !on {
+            uris.remove(&uri);
+        } else if uris.len() < SUBSCRIPTIONS_MAX {
+            uris.insert(uri);
+        }
+        self.rewanted.notify_one();
+    }
+
+    /// Wants to be told what is logged from this level on.
+    pub(super) fn set_level(&self, level: String) {
+        super::ledger::lock(&self.wanted).1 = Some(level);
+    }
+
+    /// From which level on it wants to be told.
+    pub(super) fn level(&self) -> Option<String> {
+        super::ledger::lock(&self.wanted).1.clone()
     }
 
     /// How many were lost in a row, when this one is lost too.
@@ -386,7 +431,7 @@ impl Server {
         }
         self.shared.keepers.spawn(keep(Arc::downgrade(self), Arc::clone(&link), running, behind));
         if link.is_modern() {
-            tokio::spawn(listen(Arc::clone(&link)));
+            tokio::spawn(listen(Arc::downgrade(self), Arc::clone(&link)));
         }
         link
     }
@@ -463,21 +508,45 @@ async fn keep(
 }
 
 /// Asks a server of the newest protocol to tell when its lists change; those before tell without being asked.
-async fn listen(link: Arc<Link>) {
+async fn listen(server: Weak<Server>, link: Arc<Link>) {
     let capabilities = &link.info.capabilities;
     let changes = |list_changed: Option<bool>| list_changed.unwrap_or_default();
-    let wanted = serde_json::json!({"notifications": {
-        "toolsListChanged": capabilities.tools.as_ref().is_some_and(|tools| changes(tools.list_changed)),
-        "promptsListChanged": capabilities.prompts.as_ref().is_some_and(|prompts| changes(prompts.list_changed)),
-        "resourcesListChanged": capabilities.resources.as_ref().is_some_and(|resources| changes(resources.list_changed)),
-    }});
-    if !wanted["notifications"].as_object().is_some_and(|map| map.values().any(|value| value == true)) {
-        return;
+    let tools = capabilities.tools.as_ref().is_some_and(|tools| changes(tools.list_changed));
+    let prompts = capabilities.prompts.as_ref().is_some_and(|prompts| changes(prompts.list_changed));
+    let resources = capabilities.resources.as_ref().is_some_and(|resources| changes(resources.list_changed));
+    let kept = |server: &Server| (Arc::clone(&server.rewanted), server.closing.clone());
+    let Some((rewanted, closing)) = server.upgrade().map(|server| kept(&server)) else { return };
+    while link.stands() {
+        let mut wanted = serde_json::Map::new();
+        let lists = [("toolsListChanged", tools), ("promptsListChanged", prompts), ("resourcesListChanged", resources)];
+        for (name, _) in lists.into_iter().filter(|(_, there)| *there) {
+            wanted.insert(name.to_owned(), true.into());
+        }
+        let Some(server) = server.upgrade() else { return };
+        let uris: Vec<String> = super::ledger::lock(&server.wanted).0.iter().cloned().collect();
+        // Not held while it is listened: a server ends with its toolbox.
+        drop(server);
+        if !uris.is_empty() {
+            wanted.insert("resourceSubscriptions".to_owned(), uris.into());
+        }
+        let nothing = wanted.is_empty();
+        let params = serde_json::json!({"notifications": wanted});
+        let request = ClientRequest::CustomRequest(CustomRequest::new("subscriptions/listen", Some(params)));
+        let listening = async {
+            if !nothing {
+                // It lasts as long as the connection does; a server that ends it, or will not listen, has its reasons.
+                let caller = Caller::nobody(&link.name);
+                let _ended = link.exchange(request, caller, None, Duration::ZERO).await;
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = listening => {}
+            () = rewanted.notified() => {}
+            () = link.ended.cancelled() => return,
+            () = closing.cancelled() => return,
+        }
     }
-    let request = ClientRequest::CustomRequest(CustomRequest::new("subscriptions/listen", Some(wanted)));
-    let caller = Caller::nobody(&link.name);
-    // It lasts as long as the connection does; a server that will not listen changes nothing that it told of.
-    let _ended = link.exchange(request, caller, None, Duration::ZERO).await;
 }
 
 /// Where results too large to be kept in memory go.
