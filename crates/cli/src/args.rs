@@ -87,7 +87,7 @@ pub(crate) enum Command {
     Tools(ToolsArgs),
     /// Call one tool and print its result.
     Call(CallArgs),
-    /// Be an MCP server with all tools, for agents: on standard input and output.
+    /// Be an MCP server with all tools, for agents: on standard input and output, or over HTTP.
     #[command(after_long_help = crate::mcp::HELP)]
     Mcp(McpArgs),
     /// Print the JSON Schema of a format.
@@ -124,10 +124,6 @@ pub(crate) struct ToolFiles {
     /// A toolbox file; may be repeated. Instead of the `fanout.toml` beside the plan and upward from here.
     #[arg(long = "tools", value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub(crate) files: Vec<PathBuf>,
-    /// A file in which Claude, Cursor or VS Code is told of MCP servers (`mcpServers`); may be repeated. Each server is a
-    /// toolbox, beside those of the toolbox files.
-    #[arg(long = "mcp-config", value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
-    pub(crate) mcp_configs: Vec<PathBuf>,
 }
 
 /// Amounts shared by all calls.
@@ -148,6 +144,18 @@ pub(crate) struct McpArgs {
     /// would be given hundreds.
     #[arg(long, value_enum, default_value_t = Expose::All)]
     pub(crate) expose: Expose,
+    /// Serve any number of clients over streamable HTTP instead, at this address of this machine; port 0 is any free
+    /// one. The URL is the first line of standard output.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) http: Option<std::net::SocketAddr>,
+    /// The variable of the environment with the token that HTTP clients must send. Default: a new token, which is told
+    /// on standard error.
+    #[arg(long, value_name = "NAME", requires = "http")]
+    pub(crate) token_env: Option<String>,
+    /// Ask HTTP clients for no token: whoever has an account on this machine may then call all tools. Only for an
+    /// address that no other machine can reach.
+    #[arg(long, requires = "http", conflicts_with = "token_env")]
+    pub(crate) no_token: bool,
 }
 
 /// Which tools an MCP client sees.
@@ -360,30 +368,12 @@ pub(crate) struct TimelineArgs {
 }
 
 #[derive(Args)]
-#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct ToolsArgs {
-    #[command(subcommand)]
-    pub(crate) command: Option<ToolsCommand>,
     /// Only this tool, with all there is to know about it.
     pub(crate) name: Option<String>,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
-    #[command(flatten)]
-    pub(crate) tools: ToolFiles,
-}
-
-#[derive(Subcommand)]
-pub(crate) enum ToolsCommand {
-    /// Let fanout in at an MCP server that asks who is asking (OAuth): a browser is opened.
-    Login(LoginArgs),
-}
-
-#[derive(Args)]
-pub(crate) struct LoginArgs {
-    /// The toolbox that the server is.
-    #[arg(value_name = "SERVER")]
-    pub(crate) server: String,
     #[command(flatten)]
     pub(crate) tools: ToolFiles,
 }

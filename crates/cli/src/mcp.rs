@@ -6,7 +6,9 @@ use crate::follow::Signals;
 use crate::load::{self, Refused};
 use crate::text;
 use fanout_server::Gateway;
+use std::net::SocketAddr;
 use std::process::ExitCode;
+use tokio::net::TcpListener;
 
 /// What `fanout mcp --help` ends with.
 pub(crate) const HELP: &str = r#"What to write where an agent names its MCP servers:
@@ -16,12 +18,19 @@ The agent sees all tools of the toolbox files. Calls that it sends at once run i
 thing, by the tools' effects, keep the order in which they were sent. Limits, retries, caches and approvals are those
 of the toolbox files; approvals are asked of the client where it can be asked.
 
+Over HTTP (--http 127.0.0.1:8137) clients send the token as `Authorization: Bearer TOKEN`:
+  {"mcpServers": {"fanout": {"url": "http://127.0.0.1:8137/mcp", "headers": {"Authorization": "Bearer …"}}}}
+
 Exit codes: 0 when the client has gone or the process was told to end (TERM, INT, HUP), 1 when standard input cannot be
 read, 2 wrong usage, 3 a toolbox file that is not valid. Standard output is the protocol's; messages go to standard error."#;
 
 /// Serves until the client is gone or a signal says to end.
 pub(crate) async fn main(args: &McpArgs) -> Result<ExitCode, Refused> {
     let mut signals = Signals::listen()?;
+    let face = match args.http {
+        Some(address) => Some((token(args, address)?, listen(address).await?)),
+        None => None,
+    };
     let engine = load::load_tools_within(&args.tools, &args.limits).await?;
     let expose = match args.expose {
         Expose::All => fanout_server::Expose::All,
@@ -29,11 +38,46 @@ pub(crate) async fn main(args: &McpArgs) -> Result<ExitCode, Refused> {
     };
     let gateway = Gateway::new(engine, expose);
     let stop = async move { _ = signals.next().await };
-    match gateway.serve(tokio::io::stdin(), tokio::io::stdout(), stop).await {
+    let (served, what) = match face {
+        None => (gateway.serve(tokio::io::stdin(), tokio::io::stdout(), stop).await, "standard input cannot be read"),
+        Some((token, (listener, url))) => {
+            text::print(&format!("{url}\n"));
+            (gateway.serve_http(listener, token, stop).await, "the address cannot be listened to any more")
+        }
+    };
+    match served {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => {
-            text::say(&format!("error: standard input cannot be read: {error}\n"));
+            text::say(&format!("error: {what}: {error}\n"));
             Ok(ExitCode::from(crate::exit::FAILED))
         }
     }
+}
+
+/// The token that clients must send.
+fn token(args: &McpArgs, address: SocketAddr) -> Result<Option<String>, Refused> {
+    if args.no_token {
+        return match address.ip().is_loopback() {
+            true => Ok(None),
+            false => Err(Refused::Usage(format!("--no-token is for 127.0.0.1 and [::1], not for {address}"))),
+        };
+    }
+    let Some(name) = &args.token_env else {
+        let token = fanout_server::new_token().map_err(|error| format!("no token can be made: {error}"))?;
+        text::say(&format!("token: {token}\n"));
+        return Ok(Some(token));
+    };
+    match std::env::var(name) {
+        Ok(token) if token.len() >= 16 => Ok(Some(token)),
+        Ok(_) => {
+            Err(Refused::Usage(format!("the token in `{name}` is shorter than 16 characters; it could be guessed")))
+        }
+        Err(_) => Err(Refused::Usage(format!("there is no variable `{name}`, which --token-env names"))),
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, String), Refused> {
+    let listener = TcpListener::bind(address).await.map_err(|error| format!("cannot listen at {address}: {error}"))?;
+    let address = listener.local_addr().map_err(|error| format!("cannot listen: {error}"))?;
+    Ok((listener, format!("http://{address}/mcp")))
 }

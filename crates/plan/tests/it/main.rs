@@ -6,7 +6,6 @@ mod hostile;
 mod http_tools;
 mod keys;
 mod limits;
-mod mcp;
 mod openapi;
 mod order;
 mod properties;

@@ -41,7 +41,6 @@ struct Asking<'a> {
 /// What a client said of itself when it was greeted, by the revisions that have a greeting.
 #[derive(Clone)]
 pub(super) struct Greeted {
-    pub(super) version: String,
     pub(super) capabilities: Arc<Value>,
 }
 
@@ -131,6 +130,12 @@ impl Asker {
         }
         wire::text(&relayed)
     }
+}
+
+/// The revision that a request names itself.
+pub(super) fn named_version(params: Option<&JsonText>) -> Option<String> {
+    let asking: Asking<'_> = serde_json::from_str(params?.get()).ok()?;
+    asking.meta.version?.as_str().map(str::to_owned)
 }
 
 fn missing(keys: &[&str]) -> RpcError {

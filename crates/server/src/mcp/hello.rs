@@ -3,6 +3,7 @@
 
 use super::Gateway;
 use super::client::{self, Greeted};
+use super::passing;
 use super::session::Session;
 use super::wire::{self, RpcError};
 use fanout::JsonText;
@@ -20,16 +21,16 @@ struct Initialize {
 }
 
 /// Greets a client of a revision with sessions: in its own where that is spoken here, else in the newest that is.
-pub(super) fn initialize(session: &Session, params: Option<&JsonText>) -> Result<JsonText, RpcError> {
+pub(super) fn initialize(session: &Arc<Session>, params: Option<&JsonText>) -> Result<JsonText, RpcError> {
     let params = params.map_or("{}", |params| params.get());
     let Initialize { protocol_version, capabilities } =
         serde_json::from_str(params).map_err(|error| RpcError::params(format!("this is no greeting: {error}")))?;
     let spoken = client::supported(&protocol_version).is_ok() && !client::is_modern(&protocol_version);
     let version = if spoken { &*protocol_version } else { ProtocolVersion::LATEST_WITH_INITIALIZE.as_str() };
-    session.greet(Greeted { version: version.to_owned(), capabilities: Arc::new(capabilities) });
+    session.greet(Greeted { capabilities: Arc::new(capabilities) });
     let mut result = json!({
         "protocolVersion": version,
-        "capabilities": capabilities_of(&session.gateway, false),
+        "capabilities": passing::capabilities(&session.gateway.engine.servers()),
         "serverInfo": server_info(),
     });
     result["instructions"] = instructions(&session.gateway).into();
@@ -41,7 +42,7 @@ pub(super) fn discover(gateway: &Gateway) -> JsonText {
     wire::text(&json!({
         "resultType": "complete",
         "supportedVersions": client::versions(),
-        "capabilities": capabilities_of(gateway, true),
+        "capabilities": passing::capabilities(&gateway.engine.servers()),
         "instructions": instructions(gateway),
         "ttlMs": 0,
         "cacheScope": "private",
@@ -54,10 +55,6 @@ pub(super) fn server_info() -> Value {
     json!({"name": "fanout", "title": "fanout", "version": env!("CARGO_PKG_VERSION")})
 }
 
-fn capabilities_of(_gateway: &Gateway, _modern: bool) -> Value {
-    json!({"tools": {"listChanged": true}, "logging": {}})
-}
-
 /// What a model is told of all tools together.
 fn instructions(gateway: &Gateway) -> String {
     let mut text = String::from(
@@ -68,6 +65,11 @@ fn instructions(gateway: &Gateway) -> String {
     }
     if gateway.finds() {
         text.push_str("Few tools are listed: `find_tools` finds the others, `call_tool` calls one. ");
+    }
+    let servers = gateway.engine.servers();
+    if let [server] = &servers.values().collect::<Vec<_>>()[..] {
+        let said: Value = serde_json::from_str(server.introduction().get()).unwrap_or_default();
+        text.push_str(said["instructions"].as_str().unwrap_or_default());
     }
     text.trim_end().to_owned()
 }

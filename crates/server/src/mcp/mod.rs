@@ -4,8 +4,11 @@
 mod calls;
 mod client;
 mod hello;
+mod http;
 mod listing;
+mod notices;
 mod outlet;
+mod passing;
 mod peer;
 mod results;
 mod session;
@@ -14,9 +17,13 @@ mod wire;
 
 use crate::own::{Listed, OwnTools};
 use fanout::Engine;
+use notices::Notices;
 use std::future::Future;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+
+pub use http::new_token;
 
 /// Which tools clients see.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,14 +66,19 @@ pub struct Gateway {
     own: OwnTools,
     own_tools: Vec<Listed>,
     expose: Expose,
+    notices: Notices,
 }
 
 impl Gateway {
     /// In front of this engine.
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime.
     pub fn new(engine: Engine, expose: Expose) -> Arc<Gateway> {
         let own = OwnTools::new(engine.clone());
         let own_tools = own.list();
-        Arc::new(Gateway { engine, own, own_tools, expose })
+        let notices = Notices::of(&engine);
+        Arc::new(Gateway { engine, own, own_tools, expose, notices })
     }
 
     /// Serves one client that writes lines and reads lines, until it ends or `stop` does. Then what it began is
@@ -81,6 +93,24 @@ impl Gateway {
         stop: impl Future<Output = ()> + Send,
     ) -> std::io::Result<()> {
         stdio::serve(self, read, write, stop).await
+    }
+
+    /// Serves any number of clients over streamable HTTP at the path `/mcp`, until `stop` ends. Then what they began is
+    /// aborted, and this returns when that has ended. Each request must bring `token`; `None`: whoever reaches the
+    /// address may ask.
+    ///
+    /// # Errors
+    /// When the listener fails.
+    ///
+    /// # Panics
+    /// Without a token on an address that other machines can reach.
+    pub async fn serve_http(
+        self: Arc<Gateway>,
+        listener: TcpListener,
+        token: Option<String>,
+        stop: impl Future<Output = ()> + Send,
+    ) -> std::io::Result<()> {
+        http::serve(self, listener, token, stop).await
     }
 
     /// Whether the gateway has a tool of its own of this name.

@@ -5,14 +5,14 @@ use super::client::{Asker, Greeted, Level};
 use super::outlet::{Outlet, Sent};
 use super::peer::RunPeer;
 use super::wire::{self, Incoming, Request, RpcError, RpcId};
-use super::{Gateway, calls, hello, listing};
+use super::{Gateway, calls, hello, listing, notices, passing};
 use crate::approvals;
 use fanout::{Call, Cancel, JsonText, Peer, Plan, RunHandle, RunOptions, Submitted};
 use rmcp::model::ErrorCode;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -25,6 +25,9 @@ const END_MAX: Duration = Duration::from_secs(40);
 /// More requests of one client than this are not under way at once. They are refused instead of left unread: the
 /// answers to what tools ask of the client come on the same line.
 pub(crate) const REQUESTS_MAX: usize = 10_000;
+
+/// A client hears of no more resources than these.
+const SUBSCRIBED_MAX: usize = 10_000;
 
 /// What answers a request.
 pub(super) type Answering = Pin<Box<dyn Future<Output = Result<JsonText, RpcError>> + Send>>;
@@ -52,6 +55,10 @@ struct State {
     questions: HashMap<u64, oneshot::Sender<Result<JsonText, RpcError>>>,
     /// Where what belongs to no request goes.
     loose: Option<Outlet>,
+    /// The resources it wants to hear of.
+    subscribed: HashSet<String>,
+    /// What tells it of changes.
+    following: Option<AbortHandle>,
     ended: bool,
 }
 
@@ -112,7 +119,7 @@ impl Session {
         let Request { id, method, params } = request;
         let greeting = matches!(&*method, "initialize" | "ping");
         let greeted = self.state().greeted.clone();
-        let unknown = Greeted { version: String::new(), capabilities: Arc::default() };
+        let unknown = Greeted { capabilities: Arc::default() };
         let greeted = greeted.or_else(|| greeting.then_some(unknown));
         let asker = Arc::new(Asker::read(params.as_ref(), greeted.as_ref(), outlet.clone())?);
         let number = self.open(&id, &asker)?;
@@ -156,8 +163,10 @@ impl Session {
             "tools/list" => ready(listing::tools(&self.gateway, params, asker)),
             "server/discover" => ready(Ok(hello::discover(&self.gateway))),
             "initialize" if !asker.modern => ready(hello::initialize(self, params)),
+            "subscriptions/listen" if asker.modern => notices::listen(self, number, params, asker),
             "ping" if !asker.modern => ready(Ok(wire::text(&Map::new()))),
             "logging/setLevel" if !asker.modern => ready(self.set_level(params)),
+            _ if passing::is_passed(method, asker.modern) => passing::pass(self, number, method, params, asker),
             _ => Err(RpcError::no_method(method)),
         }
     }
@@ -230,8 +239,15 @@ impl Session {
             let empty = engine.validate(Plan::new("mcp"), Map::new()).expect("a plan without calls is valid");
             let peer: Arc<dyn Peer> = Arc::new(RunPeer(self.me.clone()));
             let attended = self.greeted().is_some_and(|greeted| greeted.capabilities.get("elicitation").is_some());
-            let options =
-                RunOptions { open: true, forget: true, attended, peer: Some(peer.clone()), ..RunOptions::default() };
+            let options = RunOptions {
+                open: true,
+                forget: true,
+                attended,
+                // Only questions are listened to.
+                events: attended,
+                peer: Some(peer.clone()),
+                ..RunOptions::default()
+            };
             let run = engine.start(empty, options);
             if attended {
                 tokio::spawn(approvals::follow(run.clone(), peer));
@@ -260,6 +276,9 @@ impl Session {
         state.ended = true;
         state.loose = None;
         state.questions.clear();
+        if let Some(following) = state.following.take() {
+            following.abort();
+        }
         let open: Vec<Open> = state.open.drain().map(|(_, open)| open).collect();
         state.by_id.clear();
         drop(state);
@@ -284,8 +303,34 @@ impl Session {
         self.state().greeted.clone()
     }
 
-    pub(super) fn greet(&self, greeted: Greeted) {
-        self.state().greeted = Some(greeted);
+    pub(super) fn greet(self: &Arc<Session>, greeted: Greeted) {
+        let following = notices::follow(self);
+        let mut state = self.state();
+        state.greeted = Some(greeted);
+        if let Some(before) = state.following.replace(following) {
+            before.abort();
+        }
+    }
+
+    /// Tells of changes of this resource from now on.
+    pub(super) fn subscribe(&self, uri: String) {
+        let mut state = self.state();
+        if state.subscribed.len() < SUBSCRIBED_MAX {
+            state.subscribed.insert(uri);
+        }
+    }
+
+    pub(super) fn unsubscribe(&self, uri: &str) {
+        self.state().subscribed.remove(uri);
+    }
+
+    pub(super) fn has_subscribed(&self, uri: &str) -> bool {
+        self.state().subscribed.contains(uri)
+    }
+
+    /// The id of a request that is under way.
+    pub(super) fn id_of(&self, number: u64) -> Option<RpcId> {
+        self.state().open.get(&number).map(|open| open.id.clone())
     }
 
     /// Where what belongs to no request goes from now on.
@@ -324,6 +369,7 @@ impl Session {
         let level =
             level.ok_or_else(|| RpcError::params(format!("`{}` is no level of log messages", wire::shown(name))))?;
         self.state().level = Some(level);
+        passing::set_level(self.gateway.engine.servers(), level);
         Ok(wire::text(&Map::new()))
     }
 

@@ -29,6 +29,11 @@ struct Put {
     ms: u64,
 }
 
+/// An engine with the usual tools.
+pub(crate) fn engine(written: &Written) -> Engine {
+    Engine::builder().toolbox(toolbox(written)).build().expect("a good toolbox")
+}
+
 fn toolbox(written: &Written) -> Toolbox {
     let mut tools = Native::new("box");
     let put = {
@@ -62,22 +67,33 @@ impl Client {
     /// A client of a gateway with the usual tools, greeted with these capabilities.
     pub(crate) async fn greeted(capabilities: Value) -> Client {
         let mut client = Client::new(Expose::All);
-        let params = json!({"protocolVersion": "2025-11-25", "capabilities": capabilities, "clientInfo": {"name": "t", "version": "0"}});
-        client.send(json!({"jsonrpc": "2.0", "id": "hello", "method": "initialize", "params": params})).await;
-        assert_eq!(client.next().await["result"]["protocolVersion"], "2025-11-25");
-        client.send(json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).await;
+        client.greet(capabilities).await;
         client
     }
 
+    /// Is greeted, with these capabilities.
+    pub(crate) async fn greet(&mut self, capabilities: Value) {
+        let info = json!({"name": "t", "version": "0"});
+        let params = json!({"protocolVersion": "2025-11-25", "capabilities": capabilities, "clientInfo": info});
+        self.send(json!({"jsonrpc": "2.0", "id": "hello", "method": "initialize", "params": params})).await;
+        assert_eq!(self.next().await["result"]["protocolVersion"], "2025-11-25");
+        self.send(json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).await;
+    }
+
+    /// A client of a gateway with the usual tools.
     pub(crate) fn new(expose: Expose) -> Client {
         let written = Written::default();
-        let engine = Engine::builder().toolbox(toolbox(&written)).build().expect("a good toolbox");
-        let gateway = Gateway::new(engine, expose);
+        let gateway = Gateway::new(engine(&written), expose);
+        Client { written, ..Client::of(gateway) }
+    }
+
+    /// A client of this gateway.
+    pub(crate) fn of(gateway: Arc<Gateway>) -> Client {
         let (ours, theirs) = tokio::io::duplex(1 << 20);
         let (read, write) = tokio::io::split(theirs);
         let served = tokio::spawn(gateway.serve(read, write, std::future::pending()));
         let (read, write) = tokio::io::split(ours);
-        Client { write: Some(write), lines: BufReader::new(read).lines(), served, written }
+        Client { write: Some(write), lines: BufReader::new(read).lines(), served, written: Written::default() }
     }
 
     pub(crate) async fn send(&mut self, message: Value) {

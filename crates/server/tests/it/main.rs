@@ -3,4 +3,6 @@
 mod calls;
 mod client;
 mod hello;
+mod http;
+mod passing;
 mod people;

@@ -3,14 +3,10 @@
 
 mod answer;
 mod ask;
-mod grant;
-mod http;
-mod keep;
 mod ledger;
 mod link;
 mod list;
 mod open;
-mod relay;
 mod remote;
 mod server;
 mod stdio;
