@@ -64,7 +64,7 @@ pub(crate) fn open_read(path: &Path) -> Result<Connection> {
     connection.busy_timeout(BUSY_MAX).map_err(at)?;
     careful(&connection).map_err(at)?;
     connection.set_prepared_statement_cache_capacity(64);
-    let version = version(&connection, STEPS)?;
+    let version = version_now(&connection)?;
     if version == 0 {
         let message = format!("{} has no tables yet: nothing durable was run there", path.display());
         return Err(refuse("state_missing", message));
@@ -81,6 +81,12 @@ pub(crate) fn open_read(path: &Path) -> Result<Connection> {
 fn careful(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "cell_size_check", true)?;
     connection.pragma_update(None, "trusted_schema", false)
+}
+
+/// The version of the tables there at one moment: another process may be writing its two numbers.
+fn version_now(connection: &Connection) -> Result<usize> {
+    let at = |error: rusqlite::Error| sqlite("read the version of the journal", &error);
+    version(&*connection.unchecked_transaction().map_err(at)?, STEPS)
 }
 
 /// The version of the tables there.
@@ -183,6 +189,34 @@ mod tests {
         migrate(&mut connection, &["CREATE TABLE a (x)", "CREATE TABLE b (x); CREATE TABLE b (x)"]).unwrap_err();
         migrate(&mut connection, &["CREATE TABLE a (x)"]).unwrap();
         assert_eq!(tables(&connection).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn the_version_is_read_at_one_moment() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal.db");
+        let mut writer = Connection::open(&path).unwrap();
+        writer.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF").unwrap();
+        migrate(&mut writer, STEPS).unwrap();
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let done = &done;
+            scope.spawn(move || {
+                let set = |of: i32, version: i32| {
+                    writer.execute_batch(&format!(
+                        "BEGIN; PRAGMA application_id = {of}; PRAGMA user_version = {version}; COMMIT"
+                    ))
+                };
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    set(0, 0).unwrap();
+                    set(APPLICATION_ID, i32::try_from(STEPS.len()).unwrap()).unwrap();
+                }
+            });
+            let reader = Connection::open(&path).unwrap();
+            let wrong = (0..20_000).find_map(|_| version_now(&reader).err());
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert_eq!(wrong, None);
+        });
     }
 
     #[test]
