@@ -2,8 +2,7 @@
 //! It does not know any set; what the stubs answer is prepared by whoever runs a plan.
 
 use fanout::{
-    Attempt, EffectsSpec, Engine, Plan, Report, SettingsSpec, Tool, ToolFuture, ToolKind, ToolOutput, ToolSpec,
-    Toolbox, ToolboxSpec, ValidPlan,
+    Attempt, EffectsSpec, Engine, Plan, Report, Tool, ToolFuture, ToolOutput, ToolSpec, Toolbox, ToolboxSpec, ValidPlan,
 };
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
@@ -70,23 +69,7 @@ impl Stage {
 
 /// A native tool as a catalog has it.
 pub fn spec(name: &str, args_schema: Value, effects: Option<EffectsSpec>) -> ToolSpec {
-    ToolSpec {
-        hints: None,
-        definition: None,
-        name: name.into(),
-        description: String::new(),
-        args_schema,
-        result_schema: None,
-        effects,
-        base_dir: None,
-        cwd: None,
-        version: None,
-        facts: Vec::new(),
-        kind: ToolKind::Native,
-        running_max: None,
-        rate: None,
-        settings: SettingsSpec::default(),
-    }
+    ToolSpec { effects, ..ToolSpec::native(name, args_schema) }
 }
 
 /// An engine with these toolboxes and defaults for the rest.

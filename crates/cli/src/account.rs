@@ -195,6 +195,18 @@ pub(crate) fn cause_word(cause: &str) -> &str {
     }
 }
 
+/// An outcome as a word.
+pub(crate) fn outcome_word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Succeeded => "succeeded",
+        Outcome::Failed => "failed",
+        Outcome::Skipped => "skipped",
+        Outcome::Cancelled => "cancelled",
+        Outcome::Denied => "denied",
+        Outcome::InDoubt => "in doubt",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,7 @@
 //! Follows a run to its end: says what happens, draws the live view, turns signals into cancellation.
 //! It does not know what the plan was or where its output goes.
 
+use crate::account;
 use crate::ask::{Answer, Asker};
 use crate::elsewhere::Elsewhere;
 use crate::live::{Live, still_run};
@@ -393,13 +394,10 @@ fn log_line(event: &RunEvent, forgiven: &HashSet<Arc<str>>, paint: Paint) -> Opt
     Some(format!("{at}  {word:<9} {rest}"))
 }
 
+/// An outcome as what a call did.
 pub(crate) fn outcome_word(outcome: Outcome) -> &'static str {
     match outcome {
-        Outcome::Succeeded => "succeeded",
-        Outcome::Failed => "failed",
-        Outcome::Skipped => "skipped",
-        Outcome::Cancelled => "cancelled",
-        Outcome::Denied => "denied",
         Outcome::InDoubt => "is in doubt",
+        other => account::outcome_word(other),
     }
 }

@@ -1,30 +1,15 @@
 //! How long validation takes: 1,000,000 calls without arguments, with literal ones, and with references.
 //! It does not know how the calls are run. `cargo run --release -p fanout-plan --example validate`
 
-use fanout_plan::{Call, Catalog, EffectsSpec, Plan, SettingsSpec, ToolKind, ToolSpec, ToolboxSpec};
+use fanout_plan::{Call, Catalog, EffectsSpec, Plan, ToolSpec, ToolboxSpec};
 use serde_json::{Map, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 fn main() {
-    let tool = ToolSpec {
-        hints: None,
-        definition: None,
-        version: None,
-        facts: Vec::new(),
-        name: "noop".into(),
-        description: String::new(),
-        args_schema: json!({"type": "object", "properties": {"x": {}}}),
-        result_schema: None,
-        effects: Some(EffectsSpec::default()),
-        base_dir: None,
-        cwd: None,
-        kind: ToolKind::Native,
-        running_max: None,
-        rate: None,
-        settings: SettingsSpec::default(),
-    };
+    let schema = json!({"type": "object", "properties": {"x": {}}});
+    let tool = ToolSpec { effects: Some(EffectsSpec::default()), ..ToolSpec::native("noop", schema) };
     let toolbox = ToolboxSpec { name: "bench".into(), tools: vec![tool], ..ToolboxSpec::default() };
     let Ok(catalog) = Catalog::new([toolbox]).map(Arc::new) else { return };
     let noop: Arc<str> = "noop".into();

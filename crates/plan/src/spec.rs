@@ -96,6 +96,36 @@ impl ToolSpec {
     }
 }
 
+impl ToolSpec {
+    /// A function of this program of which nothing more is declared.
+    ///
+    /// ```
+    /// use fanout_plan::{EffectsSpec, ToolSpec};
+    /// let any = serde_json::json!({"type": "object"});
+    /// let spec = ToolSpec { effects: Some(EffectsSpec::default()), ..ToolSpec::native("now", any) };
+    /// assert_eq!(&*spec.name, "now");
+    /// ```
+    pub fn native(name: impl Into<Arc<str>>, args_schema: Value) -> ToolSpec {
+        ToolSpec {
+            name: name.into(),
+            description: String::new(),
+            args_schema,
+            result_schema: None,
+            effects: None,
+            hints: None,
+            base_dir: None,
+            cwd: None,
+            version: None,
+            facts: Vec::new(),
+            definition: None,
+            kind: ToolKind::Native,
+            running_max: None,
+            rate: None,
+            settings: SettingsSpec::default(),
+        }
+    }
+}
+
 /// The kinds of adapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ToolKind {

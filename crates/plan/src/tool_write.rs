@@ -2,7 +2,7 @@
 //! It does not know what a difference means to whoever goes on with a run.
 
 use crate::plan_write::{effects, settings};
-use crate::spec::{ToolKind, ToolSpec};
+use crate::spec::{Hints, ToolKind, ToolSpec};
 use serde_json::{Map, Value, json};
 
 impl ToolSpec {
@@ -31,6 +31,11 @@ impl ToolSpec {
         let result = self.result_schema.as_ref().map(meaning);
         fields.extend(result.map(|schema| ("result".to_owned(), schema)));
         fields.extend(self.effects.as_ref().map(|own| ("effects".to_owned(), effects(own))));
+        let hints = self.hints.filter(|_| self.effects.is_none()).map(|hints| {
+            let Hints { read_only, idempotent, destructive } = hints;
+            json!({"read_only": read_only, "idempotent": idempotent, "destructive": destructive})
+        });
+        fields.extend(hints.map(|hints| ("effects".to_owned(), hints)));
         fields.extend(self.version.as_ref().map(|version| ("version".to_owned(), json!(version))));
         settings(&self.settings, &mut fields);
         fields

@@ -5,6 +5,7 @@ use crate::chain::{self, Link};
 use crate::error::{Result, StoreError, damaged_run, sqlite};
 use fanout_core::Time;
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use std::sync::LazyLock;
 
 /// The number of a run in its database: the upper half of the numbers of its records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -122,8 +123,43 @@ impl RunState {
     }
 }
 
-const COLUMNS: &str = "run, id, name, key, plan_hash, state, created_ns, updated_ns, calls, succeeded, failed, \
-     skipped, cancelled, denied, in_doubt, records, bytes, head, checksum";
+/// The columns, in the order in which rows are written and read.
+const COLUMNS: [&str; 19] = [
+    "run",
+    "id",
+    "name",
+    "key",
+    "plan_hash",
+    "state",
+    "created_ns",
+    "updated_ns",
+    "calls",
+    "succeeded",
+    "failed",
+    "skipped",
+    "cancelled",
+    "denied",
+    "in_doubt",
+    "records",
+    "bytes",
+    "head",
+    "checksum",
+];
+
+/// Those that say which run it is never change.
+const FIXED: usize = 5;
+
+static INSERT: LazyLock<String> = LazyLock::new(|| {
+    let marks: Vec<String> = (1..=COLUMNS.len()).map(|number| format!("?{number}")).collect();
+    format!("INSERT OR IGNORE INTO runs ({}) VALUES ({})", COLUMNS.join(", "), marks.join(", "))
+});
+
+static UPDATE: LazyLock<String> = LazyLock::new(|| {
+    let set = COLUMNS.iter().enumerate().skip(FIXED).map(|(index, column)| format!("{column} = ?{}", index + 1));
+    format!("UPDATE runs SET {} WHERE run = ?1", set.collect::<Vec<_>>().join(", "))
+});
+
+static SELECT: LazyLock<String> = LazyLock::new(|| format!("SELECT {} FROM runs", COLUMNS.join(", ")));
 
 impl RunInfo {
     pub(crate) fn new(new: NewRun) -> RunInfo {
@@ -175,43 +211,20 @@ impl RunInfo {
     pub(crate) fn insert(&mut self, to: &Connection) -> rusqlite::Result<bool> {
         let next = "SELECT coalesce(max(run), 0) + 1 FROM runs";
         self.run = RunNumber(to.prepare_cached(next)?.query_row([], |row| row.get(0))?);
-        self.write(to, "INSERT OR IGNORE").map(|rows| rows == 1)
+        self.write(to, &INSERT).map(|rows| rows == 1)
     }
 
     /// Writes it over what was there.
     pub(crate) fn update(&self, to: &Connection) -> rusqlite::Result<()> {
-        let c = &self.counts;
-        let mut statement = to.prepare_cached(
-            "UPDATE runs SET state = ?2, updated_ns = ?3, calls = ?4, succeeded = ?5, failed = ?6, skipped = ?7, \
-             cancelled = ?8, denied = ?9, in_doubt = ?10, records = ?11, bytes = ?12, head = ?13, checksum = ?14 \
-             WHERE run = ?1",
-        )?;
-        let values = params![
-            self.run.0,
-            self.state.word(),
-            int(self.updated.0),
-            int(c.calls),
-            int(c.succeeded),
-            int(c.failed),
-            int(c.skipped),
-            int(c.cancelled),
-            int(c.denied),
-            int(c.in_doubt),
-            int(self.records),
-            int(self.bytes),
-            int(self.head),
-            self.checksum()
-        ];
-        match statement.execute(values)? {
+        match self.write(to, &UPDATE)? {
             1 => Ok(()),
             rows => Err(rusqlite::Error::StatementChangedRows(rows)),
         }
     }
 
-    fn write(&self, to: &Connection, verb: &str) -> rusqlite::Result<usize> {
+    fn write(&self, to: &Connection, statement: &str) -> rusqlite::Result<usize> {
         let c = &self.counts;
-        let marks = "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19";
-        to.prepare_cached(&format!("{verb} INTO runs ({COLUMNS}) VALUES ({marks})"))?.execute(params![
+        to.prepare_cached(statement)?.execute(params![
             self.run.0,
             self.id,
             self.name,
@@ -273,15 +286,14 @@ pub(crate) fn int(number: u64) -> i64 {
 /// The run with this value in this column (`id`, `key`, `run`).
 pub(crate) fn find(from: &Connection, column: &str, value: &dyn rusqlite::ToSql) -> Result<Option<RunInfo>> {
     let at = |error: rusqlite::Error| sqlite("read the table of runs", &error);
-    let mut statement = from.prepare_cached(&format!("SELECT {COLUMNS} FROM runs WHERE {column} = ?1")).map_err(at)?;
+    let mut statement = from.prepare_cached(&format!("{} WHERE {column} = ?1", *SELECT)).map_err(at)?;
     statement.query_row([value], RunInfo::read).optional().map_err(at)?.map(checked).transpose()
 }
 
 /// All runs, the newest first, and what of them could not be read.
 pub(crate) fn all(from: &Connection) -> Result<(Vec<RunInfo>, Vec<StoreError>)> {
     let at = |error: rusqlite::Error| sqlite("read the table of runs", &error);
-    let mut statement =
-        from.prepare_cached(&format!("SELECT {COLUMNS} FROM runs ORDER BY created_ns DESC, run DESC")).map_err(at)?;
+    let mut statement = from.prepare_cached(&format!("{} ORDER BY created_ns DESC, run DESC", *SELECT)).map_err(at)?;
     let rows = statement.query_map([], RunInfo::read).map_err(at)?;
     let (mut runs, mut damaged) = (Vec::new(), Vec::new());
     for row in rows {

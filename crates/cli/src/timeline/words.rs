@@ -5,23 +5,12 @@ use super::layout::{CallRow, Fold};
 use super::stretches::{Stretch, What, sane};
 use super::xml::escape;
 use crate::account::cause_word;
+pub(crate) use crate::account::outcome_word as outcome;
 use crate::text::{count, ms};
 use fanout::{CallReport, Outcome, RunOutcome, WaitReport};
 
 /// The waits told of one call; the report has all.
 const WAITS_MAX: usize = 8;
-
-/// An outcome as a word.
-pub(crate) fn outcome(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Succeeded => "succeeded",
-        Outcome::Failed => "failed",
-        Outcome::Skipped => "skipped",
-        Outcome::Cancelled => "cancelled",
-        Outcome::Denied => "denied",
-        Outcome::InDoubt => "in doubt",
-    }
-}
 
 /// The outcome of a run as one of its calls'.
 pub(crate) fn of_run(outcome: RunOutcome) -> Outcome {

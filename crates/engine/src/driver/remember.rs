@@ -30,7 +30,7 @@ pub(crate) struct Memory {
     turn: Vec<Held>,
     /// What waits for batches that were handed over, in order.
     held: VecDeque<(Ticket, Held)>,
-    /// Runs of which this turn remembers something.
+    /// Runs of which this turn remembers something, some more than once.
     noted: Vec<RunId>,
     /// Runs that have ended and whose account is being made or written.
     ending: usize,
@@ -84,7 +84,7 @@ impl Driver {
         let Some(run) = self.runs.get(&id).filter(|run| run.recovering.is_none()) else { return };
         let Some(number) = run.durable.as_ref().map(Owned::number) else { return };
         let Some(fact) = fact(run) else { return };
-        if memory.noted.last() != Some(&id) && !memory.noted.contains(&id) {
+        if memory.noted.last() != Some(&id) {
             memory.noted.push(id);
         }
         memory.batch.records.push((number, Record { at: self.now, fact }));
@@ -93,6 +93,8 @@ impl Driver {
     /// Hands over what this turn noted, in one batch.
     pub(super) fn remember(&mut self) {
         let Some(memory) = &mut self.memory else { return };
+        memory.noted.sort_unstable();
+        memory.noted.dedup();
         for id in memory.noted.drain(..) {
             let Some(run) = self.runs.get(&id) else { continue };
             let Some(number) = run.durable.as_ref().map(Owned::number) else { continue };

@@ -2,31 +2,15 @@
 //! It does not know where the bytes come from.
 
 use fanout_plan::{
-    ArgsView, Call, Catalog, Effects, EffectsSpec, Plan, Scope, TextTemplate, ToolKind, ToolSpec, ToolboxSpec,
-    read_toolbox,
+    ArgsView, Call, Catalog, Effects, EffectsSpec, Plan, Scope, TextTemplate, ToolSpec, ToolboxSpec, read_toolbox,
 };
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 static CATALOG: LazyLock<Arc<Catalog>> = LazyLock::new(|| {
-    let tool = ToolSpec {
-        hints: None,
-        definition: None,
-        version: None,
-        facts: Vec::new(),
-        name: "any".into(),
-        description: String::new(),
-        args_schema: json!({"type": "object"}),
-        result_schema: None,
-        effects: Some(EffectsSpec::default()),
-        base_dir: None,
-        cwd: None,
-        kind: ToolKind::Native,
-        running_max: None,
-        rate: None,
-        settings: Default::default(),
-    };
+    let schema = json!({"type": "object"});
+    let tool = ToolSpec { effects: Some(EffectsSpec::default()), ..ToolSpec::native("any", schema) };
     Arc::new(Catalog::new([ToolboxSpec { tools: vec![tool], ..ToolboxSpec::default() }]).unwrap_or_default())
 });
 

@@ -15,30 +15,14 @@ mod smoke;
 mod toolboxes;
 mod written;
 
-use fanout_plan::{Catalog, Diagnostic, EffectsSpec, Plan, SettingsSpec, ToolKind, ToolSpec, ToolboxSpec, ValidPlan};
+use fanout_plan::{Catalog, Diagnostic, EffectsSpec, Plan, ToolSpec, ToolboxSpec, ValidPlan};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A tool with this schema and these effects.
 fn tool(name: &str, args_schema: Value, effects: Option<EffectsSpec>) -> ToolSpec {
-    ToolSpec {
-        hints: None,
-        definition: None,
-        name: name.into(),
-        description: String::new(),
-        args_schema,
-        result_schema: None,
-        effects,
-        base_dir: None,
-        cwd: None,
-        version: None,
-        facts: Vec::new(),
-        kind: ToolKind::Native,
-        running_max: None,
-        rate: None,
-        settings: SettingsSpec::default(),
-    }
+    ToolSpec { effects, ..ToolSpec::native(name, args_schema) }
 }
 
 /// A few tools of a journey.

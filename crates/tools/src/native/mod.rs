@@ -20,9 +20,7 @@ mod call;
 
 use crate::tool::{AttemptId, Progress, Tool, ToolError};
 use crate::toolbox::Toolbox;
-use fanout_plan::{
-    Approval, CacheSpec, EffectsSpec, InDoubt, Priority, Rate, RetrySpec, SettingsSpec, ToolKind, ToolSpec, ToolboxSpec,
-};
+use fanout_plan::{Approval, CacheSpec, EffectsSpec, InDoubt, Priority, Rate, RetrySpec, ToolSpec, ToolboxSpec};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -118,25 +116,11 @@ impl Native {
     }
 
     fn push<A: JsonSchema + 'static>(&mut self, name: &str, description: &str, tool: Arc<dyn Tool>) -> NativeTool<'_> {
-        let full = if self.spec.name.is_empty() { name.into() } else { format!("{}.{name}", self.spec.name) };
+        let full = if self.spec.name.is_empty() { name.to_owned() } else { format!("{}.{name}", self.spec.name) };
         self.tools.push(tool);
-        self.spec.tools.push(ToolSpec {
-            hints: None,
-            definition: None,
-            version: None,
-            facts: Vec::new(),
-            name: full.into(),
-            description: description.into(),
-            args_schema: schema_of_args::<A>(),
-            result_schema: None,
-            effects: None,
-            base_dir: None,
-            cwd: None,
-            kind: ToolKind::Native,
-            running_max: None,
-            rate: None,
-            settings: SettingsSpec::default(),
-        });
+        self.spec
+            .tools
+            .push(ToolSpec { description: description.into(), ..ToolSpec::native(full, schema_of_args::<A>()) });
         let last = self.spec.tools.len() - 1;
         NativeTool { spec: &mut self.spec.tools[last] }
     }
