@@ -124,6 +124,10 @@ pub(crate) struct ToolFiles {
     /// A toolbox file; may be repeated. Instead of the `fanout.toml` beside the plan and upward from here.
     #[arg(long = "tools", value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub(crate) files: Vec<PathBuf>,
+    /// A file in which Claude, Cursor or VS Code is told of MCP servers (`mcpServers`); may be repeated. Each server is a
+    /// toolbox, beside those of the toolbox files.
+    #[arg(long = "mcp-config", value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub(crate) mcp_configs: Vec<PathBuf>,
 }
 
 /// Amounts shared by all calls.
@@ -368,12 +372,30 @@ pub(crate) struct TimelineArgs {
 }
 
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct ToolsArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<ToolsCommand>,
     /// Only this tool, with all there is to know about it.
     pub(crate) name: Option<String>,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) tools: ToolFiles,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum ToolsCommand {
+    /// Let fanout in at an MCP server that asks who is asking (OAuth): a browser is opened.
+    Login(LoginArgs),
+}
+
+#[derive(Args)]
+pub(crate) struct LoginArgs {
+    /// The toolbox that the server is.
+    #[arg(value_name = "SERVER")]
+    pub(crate) server: String,
     #[command(flatten)]
     pub(crate) tools: ToolFiles,
 }

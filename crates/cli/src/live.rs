@@ -2,7 +2,7 @@
 //! It does not know how a run goes on; it draws snapshots, below what was said already.
 
 use crate::text::{self, Paint, count, duration};
-use fanout::{Counts, Snapshot, WaitingCall};
+use fanout::{CallProgress, Counts, Snapshot, WaitingCall};
 use std::collections::BTreeMap;
 
 /// At most so many lines of running calls, however tall the terminal is.
@@ -105,7 +105,8 @@ fn running(snapshot: &Snapshot, room: usize, columns: usize, paint: Paint) -> Ve
         .iter()
         .map(|call| {
             let attempt = if call.attempt > 1 { format!(" (attempt {})", call.attempt) } else { String::new() };
-            (text::line(&call.id), text::line(&call.tool) + &attempt, duration(call.elapsed))
+            let progress = call.progress.as_ref().map(progress_text).unwrap_or_default();
+            (text::line(&call.id), text::line(&call.tool) + &attempt + &progress, duration(call.elapsed))
         })
         .collect();
     let widest =
@@ -125,6 +126,16 @@ fn running(snapshot: &Snapshot, room: usize, columns: usize, paint: Paint) -> Ve
         lines.push(paint.dim(&text::cut(&format!("  +{} more", all - shown), columns)));
     }
     lines
+}
+
+/// How far a call says it is: ` · 31% indexing`, or ` · 31` where it does not say of how much.
+fn progress_text(progress: &CallProgress) -> String {
+    let far = match progress.total.filter(|total| *total > 0.0) {
+        Some(total) => format!("{:.0}%", (100.0 * progress.done / total).clamp(0.0, 100.0).floor()),
+        None => format!("{}", (progress.done * 100.0).round() / 100.0),
+    };
+    let message = progress.message.as_deref().map(text::line).filter(|message| !message.is_empty());
+    format!(" · {far}{}", message.map(|message| format!(" {message}")).unwrap_or_default())
 }
 
 /// What waits for what: `waiting: 3 for key file:/x held by edit2 · 5 for limit running`.
@@ -223,6 +234,11 @@ mod tests {
             tool: "some.tool".into(),
             attempt: 1 + u32::from(i == 1),
             elapsed: Duration::from_millis(1500),
+            progress: (i == 1).then(|| CallProgress {
+                done: 31.0,
+                total: Some(99.0),
+                message: Some("in\x1b[2J".into()),
+            }),
         };
         let wait = |(cause, on, key): &(&'static str, &str, Option<&str>)| WaitingCall {
             id: "w".into(),
@@ -248,8 +264,8 @@ mod tests {
             [("key", "edit2", Some("file:/x")), ("key", "edit2", Some("file:/x")), ("limit", "running", None)];
         let shown = lines(&snapshot(2, &waiting), None, 24, 70, PLAIN).join("\n");
         expect_test::expect![[r#"
-            ▸ call_0  some.tool                1.50s
-            ▸ call_1  some.tool (attempt 2)    1.50s
+            ▸ call_0  some.tool                                  1.50s
+            ▸ call_1  some.tool (attempt 2) · 31% in\u{1b}[2J    1.50s
               waiting: 2 for key file:/x held by edit2 · 1 for limit running
             ━━━━━━━─────────────────────  10/40 · 2 running · 3 waiting · 3.00s"#]]
         .assert_eq(&shown);

@@ -4,13 +4,14 @@
 use crate::args::{Limits, Source, ToolFiles};
 use crate::diagnostics::Texts;
 use crate::durable;
-use fanout::plan::{DeclaredToolbox, READ_BYTES_MAX, read_toolbox};
-use fanout::tools::{GuardCommand, Opener, ProcessOptions};
+use fanout::plan::{DeclaredToolbox, READ_BYTES_MAX, Severity, ToolSource, ToolboxSpec, read_toolbox};
+use fanout::tools::{GuardCommand, Opener, ProcessOptions, Toolbox};
 use fanout::{Catalog, CatalogTool, Diagnostic, Durable, Engine, Plan, ValidPlan};
 use futures_util::future::join_all;
 use serde_json::{Map, Value};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// The name of toolbox files that are looked for.
@@ -107,7 +108,9 @@ impl Given {
             Err(refused) => return Err(refused),
         };
         toolboxes.append(&mut plan.tools.clone());
-        let engine = match engine(toolboxes, &self.limits, self.changes.seed, state).await {
+        let names = plan.calls.iter().map(|call| call.tool.to_string()).collect::<Vec<_>>();
+        let wanted = Wanted::Named(&names);
+        let engine = match engine(toolboxes, wanted, &self.limits, self.changes.seed, state).await {
             Ok(engine) => engine,
             Err(problems) => return Err(Refused::Invalid(problems, texts)),
         };
@@ -125,11 +128,26 @@ impl Given {
 
 /// An engine with the tools that are in reach without a plan. Called inside the Tokio runtime that will run it.
 pub(crate) async fn load_tools(files: &ToolFiles) -> Result<Engine, Refused> {
-    load_tools_within(files, &Limits::default()).await
+    load_wanted(files, Wanted::All, &Limits::default()).await
+}
+
+/// The same for one tool: an MCP server that cannot have it is not started.
+pub(crate) async fn load_tool(files: &ToolFiles, name: &str) -> Result<Engine, Refused> {
+    load_wanted(files, Wanted::Named(&[name.to_owned()]), &Limits::default()).await
 }
 
 /// As [`load_tools`], within these limits.
 pub(crate) async fn load_tools_within(files: &ToolFiles, limits: &Limits) -> Result<Engine, Refused> {
+    load_wanted(files, Wanted::All, limits).await
+}
+
+async fn load_wanted(files: &ToolFiles, wanted: Wanted<'_>, limits: &Limits) -> Result<Engine, Refused> {
+    let (toolboxes, texts) = declared(files)?;
+    engine(toolboxes, wanted, limits, None, None).await.map_err(|problems| Refused::Invalid(problems, texts))
+}
+
+/// The toolboxes that are in reach without a plan, as their files declare them.
+pub(crate) fn declared(files: &ToolFiles) -> Result<(Vec<DeclaredToolbox>, Texts), Refused> {
     let mut texts = Texts::default();
     let files = toolbox_files(files, None)?;
     if files.is_empty() {
@@ -137,11 +155,58 @@ pub(crate) async fn load_tools_within(files: &ToolFiles, limits: &Limits) -> Res
             "there is no {TOOLBOX_FILE} here or above; `fanout init` writes one, `--tools FILE` names another"
         )));
     }
-    let toolboxes = match read_toolboxes(&files, &mut texts) {
-        Err(Refused::Invalid(problems, _)) => return Err(Refused::Invalid(problems, texts)),
-        other => other?,
+    match read_toolboxes(&files, &mut texts) {
+        Err(Refused::Invalid(problems, _)) => Err(Refused::Invalid(problems, texts)),
+        other => Ok((other?, texts)),
+    }
+}
+
+/// Which tools are needed.
+#[derive(Clone, Copy)]
+enum Wanted<'a> {
+    /// All there are; a server that cannot be had is a warning.
+    All,
+    /// These: servers that cannot have any of them are not started, and one that cannot be had is an error.
+    Named(&'a [String]),
+}
+
+impl Wanted<'_> {
+    /// Whether a toolbox can have one of them.
+    fn may_be_in(self, toolbox: &DeclaredToolbox) -> bool {
+        match (self, &toolbox.source) {
+            (Wanted::Named(names), Some(ToolSource::Mcp(source))) => {
+                names.iter().any(|name| source.may_offer(&toolbox.spec.name, name))
+            }
+            _ => true,
+        }
+    }
+}
+
+/// What opened the toolboxes of this process, until it ends.
+static OPENED: Mutex<Option<Opener>> = Mutex::new(None);
+
+/// What opens toolboxes.
+pub(crate) fn opener() -> Opener {
+    let mut opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
+    let new = || {
+        Opener::new(ProcessOptions {
+            spill_dir: spill_dir(),
+            // When this program is killed, a second one of it ends what its tools left behind.
+            guard: std::env::current_exe()
+                .ok()
+                .map(|program| GuardCommand { program, args: vec!["__guard".to_string()] }),
+            subreaper: true,
+        })
     };
-    engine(toolboxes, limits, None, None).await.map_err(|problems| Refused::Invalid(problems, texts))
+    opened.get_or_insert_with(new).clone()
+}
+
+/// Ends what the toolboxes of this process have running.
+pub(crate) async fn close() {
+    let opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(opener) = opened {
+        opener.close().await;
+    }
 }
 
 /// The tool of this name.
@@ -157,23 +222,31 @@ pub(crate) fn tool<'c>(catalog: &'c Catalog, name: &str) -> Result<&'c CatalogTo
 /// An engine with these tools.
 async fn engine(
     toolboxes: Vec<DeclaredToolbox>,
+    wanted: Wanted<'_>,
     limits: &Limits,
     seed: Option<u64>,
     state: Option<&Path>,
 ) -> Result<Engine, Vec<Diagnostic>> {
-    let opener = Opener::new(ProcessOptions {
-        spill_dir: spill_dir(),
-        // When this program is killed, a second one of it ends what its tools left behind.
-        guard: std::env::current_exe().ok().map(|program| GuardCommand { program, args: vec!["__guard".to_string()] }),
-        subreaper: true,
-    });
+    let opener = opener();
     let mut builder = Engine::builder();
     let mut problems = Vec::new();
     // All at once: opening may mean to ask servers.
-    for opened in join_all(toolboxes.into_iter().map(|toolbox| opener.open(toolbox))).await {
-        match opened {
-            Ok(toolbox) => builder = builder.toolbox(toolbox),
-            Err(wrong) => problems.extend(wrong),
+    let needed: Vec<_> = toolboxes.into_iter().filter(|toolbox| wanted.may_be_in(toolbox)).collect();
+    let opened = needed.into_iter().map(|toolbox| {
+        let server = matches!(toolbox.source, Some(ToolSource::Mcp(_))).then(|| toolbox.spec.name.clone());
+        let opened = opener.open(toolbox);
+        async move { (server, opened.await) }
+    });
+    for (server, opened) in join_all(opened).await {
+        match (opened, server, wanted) {
+            (Ok(toolbox), ..) => builder = builder.toolbox(toolbox),
+            // The tools of the others are there all the same.
+            (Err(mut warnings), Some(name), Wanted::All) => {
+                warnings.iter_mut().for_each(|warning| warning.severity = Severity::Warning);
+                builder =
+                    builder.toolbox(Toolbox::new(ToolboxSpec { name, warnings, ..Default::default() }, Vec::new()));
+            }
+            (Err(wrong), ..) => problems.extend(wrong),
         }
     }
     if !problems.is_empty() {
@@ -219,6 +292,12 @@ pub(crate) fn read(path: &Path) -> Result<(String, Vec<u8>), Refused> {
 
 /// The toolbox files that count: those named, else the one beside the plan and the nearest one upward from here.
 fn toolbox_files(files: &ToolFiles, plan: Option<&Path>) -> Result<Vec<PathBuf>, Refused> {
+    let mut found = found_files(files, plan)?;
+    found.extend(files.mcp_configs.iter().cloned());
+    Ok(found)
+}
+
+fn found_files(files: &ToolFiles, plan: Option<&Path>) -> Result<Vec<PathBuf>, Refused> {
     if !files.files.is_empty() {
         return Ok(files.files.clone());
     }

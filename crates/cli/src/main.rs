@@ -15,6 +15,7 @@ mod init;
 mod json;
 mod live;
 mod load;
+mod login;
 mod mcp;
 mod pictures;
 mod plan_view;
@@ -26,7 +27,7 @@ mod timeline;
 mod tools_view;
 mod trace;
 
-use args::{CheckArgs, Cli, Command, Format, PlanArgs, SchemaArgs, SchemaOf, ToolsArgs, When};
+use args::{CheckArgs, Cli, Command, Format, PlanArgs, SchemaArgs, SchemaOf, ToolsArgs, ToolsCommand, When};
 use clap::{CommandFactory, Parser};
 use diagnostics::Texts;
 use fanout::Diagnostic;
@@ -96,6 +97,7 @@ async fn dispatch(cli: Cli) -> ExitCode {
         Command::Completions(args) => Ok(completions(args.shell)),
         Command::Guard(_) => Ok(ExitCode::SUCCESS),
     };
+    load::close().await;
     done.unwrap_or_else(|refused| refuse(refused, color, as_json))
 }
 
@@ -169,6 +171,9 @@ async fn plan(args: &PlanArgs, color: When) -> Result<ExitCode, Refused> {
 }
 
 async fn tools(args: &ToolsArgs, color: When) -> Result<ExitCode, Refused> {
+    if let Some(ToolsCommand::Login(args)) = &args.command {
+        return login::main(args, color).await;
+    }
     let engine = load::load_tools(&args.tools).await?;
     let catalog = engine.catalog();
     let terminal = std::io::stdout().is_terminal();

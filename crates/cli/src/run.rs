@@ -205,7 +205,7 @@ fn deadline(text: &str) -> Result<std::time::Duration, Refused> {
 /// `fanout call`: a plan of one call.
 pub(crate) async fn call(args: &CallArgs, color: When) -> Result<ExitCode, Refused> {
     let paint = Paint::choose(color, text::stderr_is_terminal());
-    let engine = load::load_tools(&args.tools).await?;
+    let engine = load::load_tool(&args.tools, &args.tool).await?;
     let schema = Some(load::tool(&engine.catalog(), &args.tool)?.spec.args_schema.clone());
     let mut given = match &args.args {
         None => Map::new(),

@@ -8,7 +8,8 @@ use crate::promise;
 use fanout_core::AttemptRef;
 use fanout_plan::{Catalog, CatalogTool, ToolId, ToolKind};
 use fanout_tools::{
-    Aborted, Attempt, AttemptId, ErrorClass, JsonText, Peer, Progress, Reached, Tool, ToolError, ToolFuture, ToolResult,
+    Aborted, Attempt, AttemptId, Ear, ErrorClass, JsonText, Peer, Progress, Reached, Tool, ToolError, ToolFuture,
+    ToolResult,
 };
 use futures_util::FutureExt;
 use hashbrown::HashMap;
@@ -91,6 +92,8 @@ pub(crate) struct ToStart {
     pub(crate) args: JsonText,
     /// Whether signs of life are wanted.
     pub(crate) progress: bool,
+    /// Who hears what it tells, beside its peer.
+    pub(crate) ear: Option<Ear>,
     pub(crate) peer: Option<Arc<dyn Peer>>,
 }
 
@@ -123,8 +126,11 @@ impl Attempts {
     /// Starts an attempt at `started`. One that ends at once gives its result and the moment after it; of another
     /// the inbox will hear.
     pub(crate) fn start(&mut self, start: ToStart, started: Instant) -> Option<(ToolResult, Instant)> {
-        let ToStart { attempt, tool, run, call, args, progress, peer } = start;
-        let progress = if progress { self.progress(attempt) } else { Progress::none() };
+        let ToStart { attempt, tool, run, call, args, progress, ear, peer } = start;
+        let mut progress = if progress { self.progress(attempt) } else { Progress::none() };
+        if let Some(ear) = ear {
+            progress = progress.heard_by(ear);
+        }
         let id = AttemptId { run, call, attempt: attempt.attempt };
         let entry = &mut self.tools[tool.0 as usize];
         if !entry.inline() {

@@ -46,5 +46,11 @@ pub(crate) const GATHER_MIN: usize = 8;
 /// How often a sign of life of an attempt reaches the driver at most; idle timeouts are coarser than this.
 pub(crate) const PROGRESS_INTERVAL: Duration = Duration::from_millis(50);
 
+/// How often the progress of a call becomes an event at most: as often as a screen is drawn; a flood stays outside.
+pub(crate) const TOLD_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Characters kept of what a call says of its progress: more than a line shows.
+pub(crate) const TOLD_CHARS_MAX: usize = 500;
+
 /// Calls listed in a snapshot per list: more than a screen shows.
 pub(crate) const SNAPSHOT_CALLS_MAX: usize = 200;

@@ -1,6 +1,7 @@
 //! What a run tells while it goes on: one `RunEvent` per fact, as people and programs read them (`--events`).
 //! It does not know who listens.
 
+use crate::telling::CallProgress;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -89,6 +90,16 @@ pub enum What {
         call: Arc<str>,
         /// The attempt.
         attempt: u32,
+    },
+    /// A running call told how far it is. At most one in 100 ms for each call: what is told in between is left out.
+    CallProgressed {
+        /// The call's id.
+        call: Arc<str>,
+        /// The attempt.
+        attempt: u32,
+        /// How far.
+        #[serde(flatten)]
+        progress: CallProgress,
     },
     /// A call may run only when somebody approves it.
     ApprovalAsked {

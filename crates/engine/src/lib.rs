@@ -33,6 +33,7 @@ mod snapshot;
 mod so_far;
 mod submitted;
 mod tables;
+mod telling;
 mod toolboxes;
 mod translate;
 mod words;
@@ -48,6 +49,7 @@ pub use schedule::{Schedule, ScheduledCall, ScheduledKey, ScheduledWait};
 pub use snapshot::{Counts, RunningCall, Snapshot, WaitingCall};
 pub use so_far::{Question, SoFar};
 pub use submitted::{CallEnd, Submitted};
+pub use telling::CallProgress;
 
 pub use fanout_plan as plan;
 pub use fanout_plan::{

@@ -9,6 +9,7 @@ use crate::report::CallError;
 use crate::snapshot::Snapshot;
 use crate::submitted::Reply;
 use crate::tables::Tables;
+use crate::telling::CallProgress;
 use crate::translate::Translated;
 use fanout_core::{AttemptRef, Event, RunId};
 use fanout_plan::{Call, Diagnostic, ToolId, ValidPlan};
@@ -54,6 +55,8 @@ pub(crate) enum Message {
     Finished { attempt: AttemptRef, result: ToolResult },
     /// An attempt gave a sign of life.
     Progressed { attempt: AttemptRef },
+    /// An attempt told how far it is.
+    Told { run: RunId, call: Arc<str>, attempt: u32, progress: Box<CallProgress> },
     /// The last engine handle is gone: end everything.
     Shutdown,
 }

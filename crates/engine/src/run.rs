@@ -9,6 +9,7 @@ use crate::forget::{Later, LaterCall};
 use crate::handle::SharedGuard;
 use crate::report::{CallError, WaitReport};
 use crate::submitted::Reply;
+use crate::telling::Telling;
 use crate::translate::SettingsCache;
 use crate::words::outcome_name;
 use fanout_core::{CallRef, Claims, LimitId, RunId, Time, Wait};
@@ -62,6 +63,8 @@ pub(crate) struct RunData {
     pub(crate) deadline_noted: bool,
     /// Somebody can answer questions.
     pub(crate) attended: bool,
+    /// What its attempts told.
+    pub(crate) telling: Option<Telling>,
     /// Who is told and asked by its attempts.
     pub(crate) peer: Option<Arc<dyn fanout_tools::Peer>>,
     pub(crate) paused: bool,
@@ -245,6 +248,7 @@ impl RunData {
             journal_error: None,
             deadline_noted: false,
             attended: true,
+            telling: None,
             peer: None,
             paused: false,
             cancelled: false,

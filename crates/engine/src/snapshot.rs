@@ -5,6 +5,7 @@ use crate::defaults::SNAPSHOT_CALLS_MAX;
 use crate::ended;
 use crate::run::RunData;
 use crate::tables::Tables;
+use crate::telling::CallProgress;
 use fanout_core::{CallState, Core, Time};
 use serde::Serialize;
 use std::borrow::Cow;
@@ -56,6 +57,8 @@ pub struct RunningCall {
     pub attempt: u32,
     /// Since the attempt started.
     pub elapsed: Duration,
+    /// How far it says it is.
+    pub progress: Option<CallProgress>,
 }
 
 /// A waiting call.
@@ -89,6 +92,7 @@ pub(crate) fn take(core: &Core, tables: &Tables, run: &RunData, now: Time) -> Sn
                     tool: tables.catalog.tool(run.tool(view.call)).spec.name.clone(),
                     attempt: view.attempt,
                     elapsed: now.since(view.since),
+                    progress: run.telling.as_ref().and_then(|t| t.latest(&run.call_id(view.call), view.attempt)),
                 });
             }
             CallState::Waiting => {

@@ -13,6 +13,7 @@ mod http_spec;
 mod http_url;
 mod ids;
 mod mcp_read;
+mod mcp_servers_read;
 mod mcp_spec;
 mod nearest;
 mod node;

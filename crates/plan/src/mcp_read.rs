@@ -14,6 +14,7 @@ use crate::settings_read::{LATER, effects, rate, settings};
 use crate::toolbox_read::check_variable;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Reads the fields of a toolbox that has `mcp`, but for those that every toolbox has.
 pub(crate) fn mcp(
@@ -132,6 +133,8 @@ fn endpoint(fields: &mut Fields<'_, '_>, at: &At<'_>, base_dir: &Path, problems:
     let url = fields.text("url", problems);
     let url_at = at.field("url");
     let mut base = HttpBase::new(base_dir).spec;
+    // How long a call may take is said by its `timeout`.
+    base.waits.first_byte = Duration::from_secs(60 * 60);
     reach(fields, at, &mut base, problems);
     waits(fields, at, &mut base, problems);
     auth(fields, at, &mut base, problems);

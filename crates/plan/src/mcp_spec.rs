@@ -114,6 +114,8 @@ pub enum McpPiece {
     Text(String),
     /// A secret.
     Secret(SecretName),
+    /// The path of this directory, whole.
+    Directory(PathBuf),
     /// A variable of the environment, and what stands for it where there is none.
     Variable(String, Option<String>),
 }
@@ -135,6 +137,7 @@ impl McpText {
         let shown = |piece: &McpPiece| match piece {
             McpPiece::Text(text) => text.clone(),
             McpPiece::Secret(name) => format!("${{{}}}", String::from(name.clone())),
+            McpPiece::Directory(path) => path.display().to_string(),
             McpPiece::Variable(name, _) => format!("${{{name}}}"),
         };
         self.0.iter().map(shown).collect()

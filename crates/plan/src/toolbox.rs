@@ -50,7 +50,8 @@ impl AdapterSpec {
 }
 
 /// Reads a toolbox file (`fanout.toml`): the toolbox `local` of its `[tools.NAME]`, and each `[toolbox.NAME]`.
-/// Relative directories in it are relative to the directory in `file_name`.
+/// Relative directories in it are relative to the directory in `file_name`. A JSON file may also be one in which other
+/// programs configure MCP servers (`mcpServers`, or `servers`): each is a toolbox then.
 ///
 /// # Errors
 /// Everything that is wrong with it, each with its place.

@@ -5,6 +5,7 @@ use crate::diagnostic::{Diagnostic, Problems};
 use crate::fields::Fields;
 use crate::http_read::{HttpBase, http};
 use crate::mcp_read::mcp;
+use crate::mcp_servers_read::{is_one, may_be_one, servers, without_comments};
 use crate::node::{At, Content, Node};
 use crate::openapi_read::openapi;
 use crate::process_spec::{ArgTemplate, ProcessSpec, Stdin, Stdout, TextTemplate};
@@ -24,11 +25,23 @@ pub(crate) fn read(file_name: &str, bytes: &[u8]) -> Result<Vec<DeclaredToolbox>
     let path = Path::new(file_name);
     let syntax = match path.extension().and_then(|ext| ext.to_str()) {
         Some("yaml" | "yml") => Syntax::Yaml,
-        Some("json") => Syntax::Json,
+        Some("json" | "jsonc") => Syntax::Json,
         _ => Syntax::Toml,
     };
-    let source = crate::read::document(file_name, bytes, syntax)?;
+    let plain = (syntax == Syntax::Json && may_be_one(bytes)).then(|| without_comments(bytes));
+    let source = crate::read::document(file_name, plain.as_deref().unwrap_or(bytes), syntax)?;
     let mut problems = Problems::new(Some(source.clone()));
+    if syntax == Syntax::Json && is_one(&source.root) {
+        let mut boxes = servers(&source.root, path, &mut problems);
+        if problems.failed() {
+            return Err(problems.finish());
+        }
+        // What is not heeded is said with the first of them.
+        if let Some(first) = boxes.first_mut() {
+            first.spec.warnings = problems.finish();
+        }
+        return Ok(boxes);
+    }
     let mut boxes = Vec::new();
     if let Some(mut fields) = Fields::of(&source.root, &At::Root, "a toolbox file", &mut problems) {
         boxes = toolboxes(&mut fields, "local", path.parent().unwrap_or(Path::new("")), &mut problems);

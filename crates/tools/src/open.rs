@@ -25,8 +25,26 @@ impl Opener {
     pub fn new(options: ProcessOptions) -> Opener {
         let connections = Connections::new(&options.spill_dir);
         let processes = Processes::new(options);
-        let servers = Servers::new(processes.clone());
+        let servers = Servers::new(processes.clone(), connections.clone());
         Opener { connections, processes, servers }
+    }
+
+    /// The same, with a person who can let fanout in at MCP servers: `show` is given the URL at which, and the person's
+    /// browser comes back to this machine.
+    pub fn with_person(self, show: impl Fn(&str) + Send + Sync + 'static) -> Opener {
+        Opener { servers: self.servers.with_person(Arc::new(show)), ..self }
+    }
+
+    /// The same, with the tokens of MCP servers kept in this directory instead of the default one (`mcp` in
+    /// `$FANOUT_STATE`, or in fanout's directory for what lasts).
+    pub fn with_tokens(self, dir: &std::path::Path) -> Opener {
+        Opener { servers: self.servers.with_tokens(dir), ..self }
+    }
+
+    /// Ends the servers of all its toolboxes politely, and waits for that as [`Opener::closed`] does. Their tools find
+    /// none any more.
+    pub async fn close(&self) {
+        self.servers.close().await;
     }
 
     /// Waits until the servers of toolboxes that are gone have ended politely, some seconds at most. What has not by

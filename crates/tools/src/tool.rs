@@ -103,7 +103,7 @@ impl Attempt {
 
     /// Tells whoever is behind the run something, which is a sign of life too.
     pub fn tell(&self, told: Told) {
-        self.progress.made();
+        self.progress.told(&self.id, &told);
         if let Some(peer) = &self.peer {
             peer.told(&self.id, told);
         }
@@ -123,7 +123,13 @@ pub struct AttemptId {
 
 /// Signs of life of an attempt. Cheap to clone and to call often: it only reaches the driver now and then.
 #[derive(Clone)]
-pub struct Progress(Option<Arc<ProgressInner>>);
+pub struct Progress {
+    signs: Option<Arc<ProgressInner>>,
+    ear: Option<Ear>,
+}
+
+/// Hears what attempts tell, whoever is behind their run. It returns at once.
+pub type Ear = Arc<dyn Fn(&AttemptId, &Told) + Send + Sync>;
 
 struct ProgressInner {
     interval_ns: u64,
@@ -135,22 +141,37 @@ struct ProgressInner {
 impl Progress {
     /// Nobody listens.
     pub fn none() -> Progress {
-        Progress(None)
+        Progress { signs: None, ear: None }
     }
 
     /// Calls `notify` at most once per `interval`, however often there is progress.
     pub fn every(interval: Duration, notify: impl Fn() + Send + Sync + 'static) -> Progress {
-        Progress(Some(Arc::new(ProgressInner {
+        let signs = ProgressInner {
             interval_ns: u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX),
             origin: std::time::Instant::now(),
             next_ns: AtomicU64::new(0),
             notify: Box::new(notify),
-        })))
+        };
+        Progress { signs: Some(Arc::new(signs)), ear: None }
+    }
+
+    /// What the attempt tells is heard here too.
+    #[must_use]
+    pub fn heard_by(self, ear: Ear) -> Progress {
+        Progress { ear: Some(ear), ..self }
+    }
+
+    /// The attempt told something, which is a sign of life too.
+    pub fn told(&self, attempt: &AttemptId, told: &Told) {
+        self.made();
+        if let Some(ear) = &self.ear {
+            ear(attempt, told);
+        }
     }
 
     /// The attempt did something.
     pub fn made(&self) {
-        let Some(inner) = &self.0 else { return };
+        let Some(inner) = &self.signs else { return };
         let now = u64::try_from(inner.origin.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let next = inner.next_ns.load(Ordering::Relaxed);
         if now >= next

@@ -1,14 +1,18 @@
-//! What comes to an engine at work: calls added to open runs, and tools that are no longer what they were.
-//! It does not know what follows from either.
+//! What comes to an engine at work: calls added to open runs, tools that are no longer what they were, progress of
+//! attempts.
+//! It does not know what follows from any of it.
 
 use super::Driver;
+use crate::event::What;
 use crate::handle::run_ended;
 use crate::message::NewTools;
 use crate::submitted::Reply;
+use crate::telling::CallProgress;
 use crate::translate;
-use fanout_core::{Event, RunId};
+use fanout_core::{CallState, CallView, Event, RunId};
 use fanout_plan::{Call, Diagnostic};
 use fanout_store::Fact;
+use std::sync::Arc;
 
 impl Driver {
     pub(super) fn set_tools(&mut self, new: NewTools) {
@@ -18,6 +22,22 @@ impl Driver {
         for event in events {
             self.core.handle(self.now, event);
         }
+    }
+
+    /// An attempt told how far it is.
+    pub(super) fn told_progress(&mut self, id: RunId, name: &Arc<str>, attempt: u32, progress: CallProgress) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        let view = run.find(name).and_then(|call| self.core.view().call(call));
+        let runs = |view: &CallView| matches!(view.state, CallState::Running | CallState::Aborting);
+        match view.filter(|view| view.attempt == attempt && runs(view)) {
+            Some(_) => run.emit(self.now, |_| What::CallProgressed { call: name.clone(), attempt, progress }),
+            None => {
+                if let Some(telling) = &run.telling {
+                    telling.forget(|| name.clone());
+                }
+            }
+        }
+        self.touch(id);
     }
 
     pub(super) fn add_calls(&mut self, id: RunId, calls: Vec<Call>) -> Result<(), Vec<Diagnostic>> {

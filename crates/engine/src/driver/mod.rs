@@ -13,6 +13,7 @@ use crate::report::CallError;
 use crate::reuse::{Kept, Value};
 use crate::run::RunData;
 use crate::tables::Tables;
+use crate::telling::Telling;
 use crate::words::{abort_message, abort_reason, reached};
 use crate::{defaults, forget, resolve, snapshot};
 use fanout_core::{
@@ -303,6 +304,7 @@ impl Driver {
                 }
             }
             Message::Progressed { attempt } => self.handle(Event::Progressed { attempt }),
+            Message::Told { run, call, attempt, progress } => self.told_progress(run, &call, attempt, *progress),
             Message::Shutdown => self.shut_down(),
         }
     }
@@ -329,6 +331,7 @@ impl Driver {
         run.open = open;
         run.attended = attended;
         run.peer = peer;
+        run.telling = Some(Telling::new(id, self.sender.clone()));
         run.events = events.then(Vec::new);
         run.list(0, translated.keys, began);
         if forget {
@@ -602,6 +605,7 @@ impl Driver {
             call: run.call_id(call),
             args,
             progress: valid.settings.idle_timeout.is_some(),
+            ear: run.telling.as_ref().map(Telling::ear),
             peer: run.peer.clone(),
         };
         // Looked at anew, since what was done before in this turn is not this attempt's time.
@@ -706,6 +710,9 @@ impl Driver {
             recovering.unresolved.remove(&call);
         }
         run.questions.remove(&call);
+        if let Some(telling) = &run.telling {
+            telling.forget(|| run.call_id(call));
+        }
         ended::record(run, &end);
         run.note(self.now, |run| ended::event(run, call));
         ended::answer(run, &self.tables, call);

@@ -3,7 +3,9 @@
 
 use crate::{stubs, valid};
 use expect_test::expect;
-use fanout::RunOptions;
+use fanout::{Engine, RunOptions, What};
+use std::sync::Arc;
+use std::time::Duration;
 
 const PLAN: &str = r#"
 name: seen
@@ -199,4 +201,69 @@ calls:
         }
     }
     assert_eq!(retries, ["timeout: the attempt lasted longer than its `timeout`"]);
+}
+
+/// Tells its progress a hundred times, one every millisecond, then waits until it is let go.
+struct Chatty(Arc<tokio::sync::Notify>);
+
+impl fanout::Tool for Chatty {
+    fn call(&self, attempt: fanout::Attempt) -> fanout::ToolFuture {
+        let go = self.0.clone();
+        Box::pin(async move {
+            let long: Arc<str> = "x".repeat(10_000).into();
+            for done in 0..100 {
+                tokio::time::sleep(Duration::from_millis(4)).await;
+                let message = Some(if done == 50 { long.clone() } else { format!("part {done}").into() });
+                attempt.tell(fanout::Told::Progress { done: f64::from(done), total: Some(100.0), message });
+            }
+            attempt.tell(fanout::Told::Progress { done: f64::NAN, total: None, message: None });
+            go.notified().await;
+            Ok(fanout::ToolOutput::new(serde_json::value::to_raw_value("done").expect("JSON").into()))
+        })
+    }
+}
+
+/// Counts what it is told.
+#[derive(Default)]
+struct Counting(std::sync::atomic::AtomicUsize);
+
+impl fanout::Peer for Counting {
+    fn told(&self, _attempt: &fanout::AttemptId, _told: fanout::Told) {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+    }
+
+    fn ask(&self, _attempt: &fanout::AttemptId, _question: fanout::PeerRequest) -> fanout::AnswerFuture {
+        Box::pin(async { Err(fanout::ToolError::permanent("nobody")) })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn progress_is_told_now_and_then_and_the_latest_is_in_snapshots() {
+    let go = Arc::new(tokio::sync::Notify::new());
+    let mut native = fanout::Native::new("");
+    native.add("chatty", "Chats.", |_: serde_json::Value| async { Ok(()) }).effects_none();
+    let mut toolbox: fanout::Toolbox = native.into();
+    toolbox.tools = vec![Arc::new(Chatty(go.clone()))];
+    let engine = stubs::build(Engine::builder().toolbox(toolbox));
+    for peer in [None, Some(Arc::new(Counting::default()))] {
+        let plan = valid(&engine, "{name: chat, calls: [{id: c, tool: chatty, foreach: [1]}]}");
+        let heard: Option<Arc<dyn fanout::Peer>> = peer.clone().map(|peer| peer as _);
+        let run = engine.start(plan, fanout::RunOptions { peer: heard, ..fanout::RunOptions::default() });
+        let mut events = run.events();
+        tokio::time::sleep(Duration::from_millis(450)).await;
+        let latest = run.snapshot().await.expect("it runs").running.remove(0).progress.expect("it told");
+        assert_eq!((latest.done, latest.message.as_deref()), (99.0, Some("part 99")));
+        go.notify_one();
+        let mut told = Vec::new();
+        while let Some(event) = events.next().await {
+            if let What::CallProgressed { call, attempt, progress } = event.what {
+                assert_eq!((&*call, attempt, progress.total), ("c[0]", 1, Some(100.0)));
+                assert!(progress.message.is_none_or(|message| message.chars().count() <= 501));
+                told.push(progress.done);
+            }
+        }
+        assert_eq!(told, [0.0, 25.0, 50.0, 75.0]);
+        let of_peer = peer.map(|peer| peer.0.load(std::sync::atomic::Ordering::SeqCst));
+        assert!(of_peer.is_none_or(|told| told == 101), "{of_peer:?}: a peer hears all");
+    }
 }

@@ -6,6 +6,7 @@ mod hostile;
 mod http_tools;
 mod keys;
 mod limits;
+mod mcp;
 mod openapi;
 mod order;
 mod properties;

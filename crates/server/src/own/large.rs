@@ -46,8 +46,7 @@ fn whole_answer(whole: &JsonText, end: &CallEnd, promised: bool, chars_max: usiz
     if head.len() < text.len() {
         let data = end.value.as_ref().filter(|_| answer.structured.is_some());
         let reference = kept.keep(data.map_or_else(|| Whole::Text(text.as_str().into()), whole_of));
-        let what = data.and_then(describe);
-        let given = format!("{head}\n{}", rest(&reference, shown, text.len(), what.as_deref()));
+        let given = format!("{head}\n{}", rest(&reference, shown, text.len(), data));
         answer.content.retain(|block| text_in(block).is_none());
         answer.content.insert(0, json!({"type": "text", "text": given}));
         if !promised {
@@ -87,7 +86,7 @@ pub(crate) fn text_of(value: &JsonText, chars_max: usize, kept: &mut Kept) -> St
         return text.to_owned();
     }
     let reference = kept.keep(whole_of(value));
-    format!("{head}\n{}", rest(&reference, shown, text.len(), describe(value).as_deref()))
+    format!("{head}\n{}", rest(&reference, shown, text.len(), Some(value)))
 }
 
 fn whole_of(value: &JsonText) -> Whole {
@@ -101,26 +100,32 @@ fn whole_of(value: &JsonText) -> Whole {
 }
 
 /// The sentence behind a text that was cut.
-fn rest(reference: &str, shown: usize, bytes: usize, what: Option<&str>) -> String {
-    let what = what.map(|what| format!(" It is {what}.")).unwrap_or_default();
+fn rest(reference: &str, shown: usize, bytes: usize, value: Option<&JsonText>) -> String {
+    let part = value.and_then(describe).map(|(what, path)| {
+        let path = json!({"ref": reference, "path": path});
+        format!(" It is {what}; a part of it is read with {path}.")
+    });
     format!(
-        "[cut after {shown} characters; the whole is about {bytes} bytes.{what} Read on with \
-         read_result {{\"ref\": \"{reference}\", \"from\": {shown}}}, or a part of it with \
-         {{\"ref\": \"{reference}\", \"path\": \".items[0]\"}}]"
+        "[cut after {shown} characters; the whole is about {bytes} bytes. Read on with read_result {}.{}]",
+        json!({"ref": reference, "from": shown}),
+        part.unwrap_or_default()
     )
 }
 
-/// What a value is, so that a path into it can be chosen.
-fn describe(value: &JsonText) -> Option<String> {
+/// What a value is, and a path to a part of it.
+fn describe(value: &JsonText) -> Option<(String, String)> {
     const KEYS_MAX: usize = 20;
     match serde_json::from_str(value.get()).ok()? {
-        Value::Array(list) => Some(format!("a list of {}", list.len())),
+        Value::Array(list) => Some((format!("a list of {}", list.len()), "[0]".to_owned())),
         Value::Object(map) => {
             let mut keys: Vec<&str> = map.keys().map(String::as_str).take(KEYS_MAX).collect();
+            let first = keys.first().copied().unwrap_or_default();
+            let plain = first.chars().all(|c| c.is_ascii_alphabetic() || c == '_') && !first.is_empty();
+            let path = if plain { format!(".{first}") } else { format!("[{}]", Value::from(first)) };
             if map.len() > KEYS_MAX {
                 keys.push("…");
             }
-            Some(format!("an object with the keys {}", keys.join(", ")))
+            Some((format!("an object with the keys {}", keys.join(", ")), path))
         }
         _ => None,
     }
@@ -190,7 +195,7 @@ mod tests {
         let list = json!({"items": (0..1_000).collect::<Vec<_>>(), "more": "é".repeat(500)});
         let given = text(&shortened(&end(list.clone(), None), false, 100, &mut kept).unwrap());
         assert!(given.contains("cut after 100 characters") && given.contains("keys items, more"), "{given}");
-        assert!(given.contains("\"ref\": \"r1\"") && given.chars().count() < 500, "{given}");
+        assert!(given.contains(r#"{"ref":"r1","path":".items"}"#) && given.chars().count() < 500, "{given}");
         assert!(
             matches!(kept.get("r1"), Ok(Whole::Value(value)) if serde_json::from_str::<Value>(value.get()).unwrap() == list)
         );

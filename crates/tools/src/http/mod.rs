@@ -24,9 +24,13 @@ mod failure;
 mod oauth;
 mod reach;
 mod request;
+mod road;
 mod secret;
 mod tool;
 
+pub(crate) use body::Sent;
+pub(crate) use failure::retry_after;
+pub(crate) use road::{Letter, Road};
 pub(crate) use secret::{Known, read as read_secret};
 
 use crate::tool::Tool;
@@ -98,4 +102,10 @@ impl Connections {
         let tool = HttpTool { spec, method, url, whole, client, reach, private, tokens, spill_dir };
         Ok(Arc::new(Shared(Arc::new(tool))))
     }
+}
+
+/// Whether a URL leads to this machine by what stands in it, without asking anybody.
+pub(crate) fn host_is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }

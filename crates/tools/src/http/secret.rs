@@ -63,7 +63,7 @@ fn missing(name: &SecretName, why: &str) -> ToolError {
 }
 
 /// The secrets of one attempt, in all the forms they are sent in.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Known(Vec<SecretString>);
 
 impl Known {

@@ -96,7 +96,7 @@ pub(super) fn result(
     bounds: &Bounds<'_>,
 ) -> Result<ToolOutput, ToolError> {
     if called.is_error == Some(true) {
-        return Err(failed(tool, called));
+        return Err(failed(tool, called).whole(whole.clone()));
     }
     let value = match (called.structured_content.filter(|value| value.get() != "null"), called.tool_result) {
         (Some(value), _) | (None, Some(value)) => bounds.json(value)?,

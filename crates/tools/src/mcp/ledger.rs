@@ -2,8 +2,11 @@
 //! It does not know a transport, nor what an answer means.
 
 use super::wire::{Heard, Id};
+use crate::http::Sent;
 use crate::peer::{Peer, PeerRequest, Told};
 use crate::tool::{Attempt, AttemptId, JsonText, Progress, Reached, ToolError};
+use rmcp::ErrorData;
+use rmcp::model::RequestMetaObject;
 use serde_json::value::RawValue;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -19,6 +22,8 @@ pub(super) struct Caller {
     pub(super) progress: Progress,
     /// Who is behind it.
     pub(super) peer: Option<Arc<dyn Peer>>,
+    /// What goes along with the request, where a request says everything by itself.
+    pub(super) meta: Option<RequestMetaObject>,
 }
 
 /// One request on its way, and what became of it. Goes along with the request as an extension.
@@ -30,10 +35,13 @@ pub(super) struct Slot {
     pub(super) caller: Caller,
     stage: AtomicU8,
     answer: Mutex<Option<Answer>>,
+    sent: Mutex<Option<Arc<Sent>>>,
     answered: Notify,
     /// The id it was sent under, and the token of its progress: 0 before it was sent.
     id: AtomicU64,
     token: AtomicU64,
+    /// The library wants to see its answer too.
+    pub(super) keep: AtomicBool,
 }
 
 /// How a request ended.
@@ -55,6 +63,17 @@ pub(super) struct RpcError {
     pub(super) data: Option<JsonText>,
 }
 
+impl RpcError {
+    /// The same as the library has it.
+    pub(super) fn of(error: ErrorData) -> RpcError {
+        RpcError {
+            code: error.code.0.into(),
+            message: crate::mcp::shown(&error.message, 2_000),
+            data: error.data.and_then(|data| Some(serde_json::value::to_raw_value(&data).ok()?.into())),
+        }
+    }
+}
+
 /// It was handed to the transport.
 const QUEUED: u8 = 0;
 /// It is not to be sent any more, and never was.
@@ -65,18 +84,18 @@ const SENT: u8 = 2;
 impl Caller {
     /// The caller that an attempt is.
     pub(super) fn of(attempt: &Attempt) -> Caller {
-        Caller { id: attempt.id.clone(), progress: attempt.progress.clone(), peer: attempt.peer.clone() }
+        Caller { id: attempt.id.clone(), progress: attempt.progress.clone(), peer: attempt.peer.clone(), meta: None }
     }
 
     /// Nobody: a request that is made for no call.
     pub(super) fn nobody(server: &str) -> Caller {
         let id = AttemptId { run: "mcp".into(), call: server.into(), attempt: 0 };
-        Caller { id, progress: Progress::none(), peer: None }
+        Caller { id, progress: Progress::none(), peer: None, meta: None }
     }
 
     /// Tells whoever is behind it something, which is a sign of life too.
     pub(super) fn tell(&self, told: Told) {
-        self.progress.made();
+        self.progress.told(&self.id, &told);
         if let Some(peer) = &self.peer {
             peer.told(&self.id, told);
         }
@@ -89,6 +108,8 @@ impl Slot {
             caller,
             stage: AtomicU8::new(QUEUED),
             answer: Mutex::default(),
+            sent: Mutex::default(),
+            keep: AtomicBool::new(false),
             answered: Notify::new(),
             id: AtomicU64::new(0),
             token: AtomicU64::new(0),
@@ -112,9 +133,18 @@ impl Slot {
         self.stage.load(Ordering::Acquire) == WITHDRAWN
     }
 
+    /// Who knows how far its sending got, where that is not said by the stage.
+    pub(super) fn watch(&self, sent: Arc<Sent>) {
+        *lock(&self.sent) = Some(sent);
+    }
+
     /// Whether it can have arrived.
     pub(super) fn reached(&self) -> Reached {
-        if self.stage.load(Ordering::Acquire) == SENT { Reached::Unknown } else { Reached::No }
+        match (self.stage.load(Ordering::Acquire), &*lock(&self.sent)) {
+            (SENT, Some(sent)) => sent.reached(),
+            (SENT, None) => Reached::Unknown,
+            _ => Reached::No,
+        }
     }
 
     /// Its end; the first one counts.
@@ -147,6 +177,8 @@ pub(super) struct Ledger {
     notices: broadcast::Sender<PeerRequest>,
     /// The list of tools has changed.
     pub(super) changed: Arc<Notify>,
+    /// What the library asked last by itself.
+    greeting: AtomicU64,
     /// Something was answered.
     answered: AtomicBool,
 }
@@ -159,7 +191,13 @@ struct Open {
 
 impl Ledger {
     pub(super) fn new(notices: broadcast::Sender<PeerRequest>, changed: Arc<Notify>) -> Ledger {
-        Ledger { open: Mutex::default(), notices, changed, answered: AtomicBool::new(false) }
+        Ledger {
+            open: Mutex::default(),
+            notices,
+            changed,
+            greeting: AtomicU64::new(u64::MAX),
+            answered: AtomicBool::new(false),
+        }
     }
 
     /// Notes a request that is about to be sent under this id, with this token for its progress.
@@ -171,6 +209,16 @@ impl Ledger {
             slot.token.store(token, Ordering::Release);
             open.by_token.insert(token, Arc::clone(slot));
         }
+    }
+
+    /// Notes that the library asks something by itself: an answer to what it asked before comes too late.
+    pub(super) fn greet(&self, id: u64) {
+        self.greeting.store(id, Ordering::Release);
+    }
+
+    /// Whether an answer that nobody here waits for is one that the library does.
+    pub(super) fn is_greeting(&self, id: u64) -> bool {
+        self.greeting.load(Ordering::Acquire) == id
     }
 
     /// Nobody waits for its answer any more.
@@ -233,7 +281,7 @@ impl Ledger {
         self.leave(&slot);
         slot.end(answer());
         self.answered.store(true, Ordering::Relaxed);
-        Handed::Answered(number)
+        if slot.keep.load(Ordering::Relaxed) { Handed::Library } else { Handed::Answered(number) }
     }
 
     fn notice(&self, method: &str, params: Option<&RawValue>) -> Handed {

@@ -6,12 +6,13 @@ use super::words::{bad_answer, lost};
 use crate::tool::{Aborted, JsonText, Reached, ToolError};
 use rmcp::model::{
     CancelledNotification, CancelledNotificationParam, ClientRequest, GetExtensions, ProtocolVersion, RequestId,
-    ServerPeerInfo,
+    ServerPeerInfo, ServerResult,
 };
 use rmcp::service::{Peer, PeerRequestOptions};
 use rmcp::{RoleClient, ServiceError};
 use std::future::pending;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -19,12 +20,17 @@ use tokio_util::sync::CancellationToken;
 /// How long handing over a cancellation may take.
 const CANCEL_SEND_MAX: Duration = Duration::from_secs(1);
 
+/// How long it may take until it is known how a connection ended.
+const END_TOLD_MAX: Duration = Duration::from_secs(2);
+
 /// A connection to a server that has been greeted.
 pub(super) struct Link {
     /// What the toolbox is called.
     pub(super) name: Arc<str>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) info: Arc<ServerPeerInfo>,
+    /// It is spoken to by requests of HTTP: one may be lost without the others.
+    pub(super) http: bool,
     /// Requests end with their stream: what was cancelled is not answered any more.
     pub(super) streams: bool,
     /// Fires when it has ended, and all that was in flight with it.
@@ -61,9 +67,11 @@ impl Link {
         aborted: Option<&Aborted>,
         grace: Duration,
     ) -> Result<JsonText, Ended> {
+        let mut options = PeerRequestOptions::no_options();
+        options.meta = caller.meta.clone();
         let slot = Slot::new(caller);
         request.extensions_mut().insert(InFlight(Arc::clone(&slot)));
-        let sent = self.peer.send_request_with_option(request, PeerRequestOptions::no_options()).await;
+        let sent = self.peer.send_request_with_option(request, options).await;
         let Ok(handle) = sent else { return Err(self.gone(&slot)) };
         let mut open = Open { link: self, slot: &slot, id: Some(handle.id) };
         let mut response = handle.rx;
@@ -111,7 +119,8 @@ impl Link {
         match said {
             // Whoever keeps the connection knows more in a moment.
             None | Some(Err(ServiceError::TransportClosed)) => {
-                let _late = timeout(Duration::from_secs(2), self.ended.cancelled()).await;
+                let wait = if self.http { Duration::ZERO } else { END_TOLD_MAX };
+                let _late = timeout(wait, self.ended.cancelled()).await;
                 slot.taken().map_or_else(
                     || self.gone(slot),
                     |answer| match read(answer) {
@@ -120,16 +129,32 @@ impl Link {
                     },
                 )
             }
-            Some(Err(ServiceError::McpError(error))) => Ended::Rpc(RpcError {
-                code: error.code.0.into(),
-                message: super::shown(&error.message, 2_000),
-                data: error.data.and_then(|data| Some(serde_json::value::to_raw_value(&data).ok()?.into())),
-            }),
+            Some(Err(ServiceError::McpError(error))) => Ended::Rpc(RpcError::of(error)),
             Some(Err(error)) => {
                 let how = super::shown(&error.to_string(), 500);
                 Ended::Failed(lost(&self.name, &how, "", slot.reached()))
             }
             Some(Ok(_)) => Ended::Failed(bad_answer(&self.name, "a result of another kind")),
+        }
+    }
+
+    /// As [`Link::exchange`], and what the library makes of the answer.
+    pub(super) async fn exchange_list(
+        self: &Arc<Self>,
+        mut request: ClientRequest,
+        caller: Caller,
+    ) -> Result<(JsonText, Option<ServerResult>), Ended> {
+        let slot = Slot::new(caller);
+        slot.keep.store(true, Ordering::Relaxed);
+        request.extensions_mut().insert(InFlight(Arc::clone(&slot)));
+        let sent = self.peer.send_request_with_option(request, PeerRequestOptions::no_options()).await;
+        let Ok(handle) = sent else { return Err(self.gone(&slot)) };
+        let mut open = Open { link: self, slot: &slot, id: Some(handle.id) };
+        let response = handle.rx.await;
+        open.close();
+        match slot.taken() {
+            Some(answer) => Ok((read(answer)?, response.ok().and_then(Result::ok))),
+            None => Err(self.unanswered(&slot, response.ok()).await),
         }
     }
 

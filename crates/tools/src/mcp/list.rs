@@ -7,13 +7,12 @@ use super::server::Server;
 use super::words::{bad_answer, refused};
 use crate::tool::{JsonText, ToolError};
 use fanout_plan::{Diagnostic, Hints, McpTransport, Severity, ToolKind, ToolSpec, ToolboxSpec, check_schema};
-use rmcp::model::{ClientRequest, ListToolsRequest, PaginatedRequestParams, ServerPeerInfo};
+use rmcp::model::{ClientRequest, ListToolsRequest, PaginatedRequestParams, ServerPeerInfo, ServerResult};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// A server that lists on and on is not listened to longer than this.
 const PAGES_MAX: usize = 1_000;
@@ -69,7 +68,8 @@ struct Annotations {
 /// # Errors
 /// `mcp_lost`, `mcp_error`, `mcp_bad_answer`.
 pub(super) async fn list(server: &Server, link: &Arc<Link>, spec: &ToolboxSpec) -> Result<Listed, ToolError> {
-    let mut made = Making { server, link, spec: spec.clone(), names: Vec::new(), taken: HashSet::new() };
+    let mut made =
+        Making { server, link, spec: spec.clone(), names: Vec::new(), taken: HashSet::new(), callable: None };
     if link.info.capabilities.tools.is_none() && link.is_modern() {
         return Ok(made.end());
     }
@@ -79,11 +79,18 @@ pub(super) async fn list(server: &Server, link: &Arc<Link>, spec: &ToolboxSpec) 
         let params = cursor.take().map(|cursor| PaginatedRequestParams::default().with_cursor(Some(cursor)));
         let request = ListToolsRequest { params, ..ListToolsRequest::default() };
         let request = ClientRequest::ListToolsRequest(request);
-        let page = link.exchange(request, Caller::nobody(&server.name), None, Duration::ZERO).await;
-        let page = page.map_err(|ended| match ended {
+        let page = link.exchange_list(request, Caller::nobody(&server.name)).await;
+        let (page, seen_by_library) = page.map_err(|ended| match ended {
             Ended::Rpc(error) => refused(&server.name, &error),
             Ended::Failed(error) => error,
         })?;
+        // What cannot be called by its headers is not in there.
+        made.callable = match seen_by_library {
+            Some(ServerResult::ListToolsResult(list)) if link.http => {
+                Some(list.tools.into_iter().map(|tool| tool.name.into_owned()).collect())
+            }
+            _ => None,
+        };
         let read: Page<'_> = serde_json::from_str(page.get())
             .map_err(|error| bad_answer(&server.name, &format!("its list of tools cannot be read: {error}")))?;
         for tool in read.tools {
@@ -113,6 +120,8 @@ struct Making<'a> {
     names: Vec<Arc<str>>,
     /// Names that are given.
     taken: HashSet<String>,
+    /// What the server calls those of the page that can be called, where not all can.
+    callable: Option<HashSet<String>>,
 }
 
 impl Making<'_> {
@@ -141,6 +150,9 @@ impl Making<'_> {
             if let Some(Err(why)) = schema.map(check_schema) {
                 return self.left_out(&what, &format!("the schema of its {of} does not compile: {why}"));
             }
+        }
+        if self.callable.as_ref().is_some_and(|callable| !callable.contains(&tool.name)) {
+            return self.left_out(&what, "the headers that its arguments shall be sent in cannot be");
         }
         let name = self.named(&tool.name);
         let said = source.said_of(&tool.name);

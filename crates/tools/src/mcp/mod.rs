@@ -3,10 +3,14 @@
 
 mod answer;
 mod ask;
+mod grant;
+mod http;
+mod keep;
 mod ledger;
 mod link;
 mod list;
 mod open;
+mod relay;
 mod remote;
 mod server;
 mod stdio;

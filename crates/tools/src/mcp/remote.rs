@@ -3,6 +3,7 @@
 
 use super::ledger::Caller;
 use super::link::Ended;
+use super::relay::Relayed;
 use super::server::Server;
 use super::words::refused;
 use crate::peer::{AnswerFuture, Peer, PeerRequest};
@@ -35,11 +36,15 @@ impl Remote for Elsewhere {
             let params = serde_json::from_str(request.params.get())
                 .map_err(|error| ToolError::permanent(error.to_string()).code("args_mismatch").reached(Reached::No))?;
             let link = server.link().await?;
-            let caller = Caller {
-                id: AttemptId { run: "mcp".into(), call: request.method.clone(), attempt: 0 },
-                progress: Progress::none(),
-                peer,
-            };
+            if link.is_modern()
+                && let Some(answer) = translated(&server, &request)
+            {
+                return Ok(answer);
+            }
+            let id = AttemptId { run: "mcp".into(), call: request.method.clone(), attempt: 0 };
+            let relayed = peer.as_ref().and_then(|peer| peer.relayed(&id)).filter(|_| link.is_modern());
+            let meta = relayed.map(|relayed| Relayed::of(&relayed).meta(&server));
+            let caller = Caller { id, progress: Progress::none(), peer, meta };
             let request = ClientRequest::CustomRequest(CustomRequest::new(request.method.to_string(), params));
             let answered = link.exchange(request, caller, None, Duration::ZERO).await;
             answered.map_err(|ended| match ended {
@@ -52,4 +57,21 @@ impl Remote for Elsewhere {
     fn notices(&self) -> broadcast::Receiver<PeerRequest> {
         self.server.notices.subscribe()
     }
+}
+
+/// What clients of older protocols ask for, and what the newest has other ways for.
+fn translated(server: &Arc<Server>, request: &PeerRequest) -> Option<JsonText> {
+    #[derive(serde::Deserialize)]
+    struct Asked {
+        uri: Option<String>,
+        level: Option<String>,
+    }
+    let asked: Asked = serde_json::from_str(request.params.get()).ok()?;
+    match &*request.method {
+        "resources/subscribe" => server.subscribe(asked.uri?, true),
+        "resources/unsubscribe" => server.subscribe(asked.uri?, false),
+        "logging/setLevel" => server.set_level(asked.level?),
+        _ => return None,
+    }
+    serde_json::value::to_raw_value(&serde_json::json!({})).ok().map(Into::into)
 }

@@ -2,19 +2,29 @@
 //! lost, ended with its toolbox. It does not know its tools.
 
 use super::ask::{Ours, config};
+use super::grant::{Grant, Show};
+use super::http::{Inner, Post};
+use super::keep::Kept;
 use super::ledger::{Caller, Ledger};
 use super::link::Link;
 use super::stdio;
 use super::words::{Texts, lost, not_started};
+use crate::http::Connections;
 use crate::peer::PeerRequest;
 use crate::process::Processes;
 use crate::process::leash::Leash;
 use crate::process::output::Tail;
-use crate::tool::{AttemptId, Reached, ToolError};
-use fanout_plan::{McpSource, McpTransport};
+use crate::tool::{AttemptId, ErrorClass, Reached, ToolError};
+use fanout_plan::{McpEndpoint, McpSource, McpTransport};
+use reqwest::Url;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use rmcp::RoleClient;
 use rmcp::model::{ClientRequest, CustomRequest, ProtocolVersion, ServerPeerInfo};
 use rmcp::service::{ClientInitializeError, ClientLifecycleMode, RunningService, serve_client_with_lifecycle_and_ct};
+use rmcp::transport::StreamableHttpClientTransport;
+use rmcp::transport::common::client_side_sse::SseRetryPolicy;
+use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -31,6 +41,8 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::fro
 const STATUS_WAIT: Duration = Duration::from_millis(500);
 /// How long a process that has ended may have its output held open by what it left running.
 const LINGER: Duration = Duration::from_millis(200);
+/// How many resources are watched at one server.
+const SUBSCRIPTIONS_MAX: usize = 1_000;
 /// How many notices wait for who listens.
 const NOTICES_MAX: usize = 256;
 /// How long a server may take to end after its input was closed, and again after TERM.
@@ -38,19 +50,65 @@ pub(super) const END_GRACE: Duration = Duration::from_secs(2);
 /// How long the ends of all servers are waited for.
 const CLOSE_MAX: Duration = Duration::from_secs(10);
 
+/// How many requests to one server are on their way; how many there are at all, the engine decides.
+const REQUESTS_MAX: usize = 4_096;
+
+/// When a stream of events that broke off is asked for again.
+#[derive(Debug)]
+struct Again;
+
+impl SseRetryPolicy for Again {
+    fn retry(&self, times: usize) -> Option<Duration> {
+        let delay = Duration::from_millis(500).saturating_mul(1 << times.min(5));
+        (times < 8).then_some(delay.min(Duration::from_secs(10)))
+    }
+}
+
 /// What the servers of one engine share. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Servers {
     pub(super) processes: Processes,
+    pub(super) connections: Connections,
     pub(super) spill_dir: Arc<Path>,
+    /// Where tokens are kept.
+    pub(super) tokens: Arc<Path>,
+    /// How a person is asked to let fanout in.
+    pub(super) show: Option<Show>,
     keepers: TaskTracker,
+    /// Fires when all are to end.
+    closing: CancellationToken,
 }
 
 impl Servers {
     /// For one engine. Starts nothing yet.
-    pub(crate) fn new(processes: Processes) -> Servers {
+    pub(crate) fn new(processes: Processes, connections: Connections) -> Servers {
         let spill_dir = processes.spill_dir().into();
-        Servers { processes, spill_dir, keepers: TaskTracker::new() }
+        let tokens = super::keep::default_dir().into();
+        Servers {
+            processes,
+            connections,
+            spill_dir,
+            tokens,
+            show: None,
+            keepers: TaskTracker::new(),
+            closing: CancellationToken::new(),
+        }
+    }
+
+    /// The same, with a person who may let fanout in.
+    pub(crate) fn with_person(self, show: Show) -> Servers {
+        Servers { show: Some(show), ..self }
+    }
+
+    /// The same, with tokens kept in this directory.
+    pub(crate) fn with_tokens(self, dir: &Path) -> Servers {
+        Servers { tokens: dir.into(), ..self }
+    }
+
+    /// Ends all servers, also those that are still in use.
+    pub(crate) async fn close(&self) {
+        self.closing.cancel();
+        self.closed().await;
     }
 
     /// Waits until the servers whose toolboxes are gone have ended, but not for long.
@@ -70,6 +128,9 @@ pub(super) struct Server {
     /// The list of tools may be another by now.
     pub(super) changed: Arc<Notify>,
     state: Mutex<State>,
+    /// What a client of an older protocol wants to be told of: resources, and from which level on.
+    wanted: Mutex<(BTreeSet<String>, Option<String>)>,
+    rewanted: Arc<Notify>,
     /// Which process it is, for the marks.
     started: AtomicU32,
     /// It did not know `server/discover`; it is not asked again.
@@ -97,13 +158,15 @@ struct Behind {
 
 impl Server {
     pub(super) fn new(name: Arc<str>, source: McpSource, shared: Servers) -> Arc<Server> {
-        let closing = CancellationToken::new();
+        let closing = shared.closing.child_token();
         Arc::new(Server {
             name,
             source,
             shared,
             notices: broadcast::channel(NOTICES_MAX).0,
             changed: Arc::default(),
+            wanted: Mutex::default(),
+            rewanted: Arc::default(),
             state: Mutex::new(State::Idle { not_before: None, losses: 0 }),
             started: AtomicU32::new(0),
             legacy: AtomicBool::new(false),
@@ -141,6 +204,27 @@ impl Server {
         }
     }
 
+    /// Wants to be told when a resource changes, or no longer.
+    pub(super) fn subscribe(&self, uri: String, on: bool) {
+        let (uris, _) = &mut *super::ledger::lock(&self.wanted);
+        if !on {
+            uris.remove(&uri);
+        } else if uris.len() < SUBSCRIPTIONS_MAX {
+            uris.insert(uri);
+        }
+        self.rewanted.notify_one();
+    }
+
+    /// Wants to be told what is logged from this level on.
+    pub(super) fn set_level(&self, level: String) {
+        super::ledger::lock(&self.wanted).1 = Some(level);
+    }
+
+    /// From which level on it wants to be told.
+    pub(super) fn level(&self) -> Option<String> {
+        super::ledger::lock(&self.wanted).1.clone()
+    }
+
     /// How many were lost in a row, when this one is lost too.
     fn losses(&self) -> u32 {
         match &*super::ledger::lock(&self.state) {
@@ -153,7 +237,9 @@ impl Server {
         let losses = if was_of_use { 0 } else { self.losses() };
         let exponent = losses.saturating_sub(1).min(16);
         let delay = BACKOFF.0.saturating_mul(1 << exponent).min(BACKOFF.1);
-        let why = ToolError { class: crate::tool::ErrorClass::Transient, reached: Reached::No, ..why.clone() };
+        // What a person has to mend is not mended by waiting.
+        let class = if why.code == "mcp_lost" { ErrorClass::Transient } else { why.class };
+        let why = ToolError { class, reached: Reached::No, ..why.clone() };
         let not_before = (losses > 0).then(|| (Instant::now() + delay, why));
         *super::ledger::lock(&self.state) = State::Idle { not_before, losses };
     }
@@ -187,11 +273,91 @@ impl Server {
                     Err(error) => Err(self.not_greeted(error, behind, &texts).await),
                 }
             }
-            McpTransport::Http(_) => {
-                let message = format!("the MCP server of `{}` is at a URL, which is not spoken to yet", self.name);
-                Err((ToolError::permanent(message).code("mcp_unreachable").reached(Reached::No), false))
+            McpTransport::Http(endpoint) => {
+                let post = self.post(endpoint, &ledger, &mut texts).await.map_err(|error| (error, false))?;
+                let mut config = StreamableHttpClientTransportConfig::with_uri(post.0.url.as_str())
+                    .max_concurrent_requests(REQUESTS_MAX);
+                config.channel_buffer_capacity = REQUESTS_MAX;
+                config.retry_config = Arc::new(Again);
+                let failed = Arc::clone(&post.0);
+                let transport = StreamableHttpClientTransport::with_client(post, config);
+                match self.greet(transport, &ledger).await {
+                    Ok(running) => Ok(self.keep(running, ledger, true, None)),
+                    Err(error) => {
+                        let failed = super::ledger::lock(&failed.failed).take();
+                        let (error, again) = self.unreachable(&error, failed);
+                        Err((texts.strike_error(error), again && !self.legacy.load(Ordering::Relaxed)))
+                    }
+                }
             }
         }
+    }
+
+    /// The way to a server at a URL.
+    async fn post(&self, endpoint: &McpEndpoint, ledger: &Arc<Ledger>, texts: &mut Texts) -> Result<Post, ToolError> {
+        let bad = |why: String| {
+            let message = format!("the MCP server `{}` cannot be spoken to: {why}", self.name);
+            ToolError::permanent(message).code("mcp_unreachable").reached(Reached::No)
+        };
+        let url = texts.fill(&endpoint.url).await?;
+        let url: Url = url.parse().map_err(|error| bad(format!("`{}` is no URL: {error}", endpoint.url.shown())))?;
+        let mut headers = HeaderMap::new();
+        for (name, text) in &endpoint.headers {
+            let parsed = HeaderName::from_bytes(name.as_bytes()).ok();
+            let value = HeaderValue::from_str(&texts.fill(text).await?).ok();
+            let (Some(name), Some(mut value)) = (parsed, value) else {
+                return Err(bad(format!("the header `{name}` cannot be sent")));
+            };
+            value.set_sensitive(!text.is_literal());
+            headers.insert(name, value);
+        }
+        let road = self.shared.connections.road(&endpoint.base, &url).map_err(|wrong| bad(wrong.message))?;
+        let road = Arc::new(road);
+        let grant = Arc::new(Grant {
+            name: Arc::clone(&self.name),
+            kept: Kept::new(&self.shared.tokens, url.as_str()),
+            url: url.clone(),
+            oauth: endpoint.oauth.clone(),
+            road: Arc::clone(&road),
+            show: self.shared.show.clone(),
+            declared: !endpoint.base.auth.is_empty() || headers.contains_key(AUTHORIZATION),
+            state: Default::default(),
+        });
+        Ok(Post(Arc::new(Inner {
+            road,
+            what: format!("POST {}{}", url.origin().ascii_serialization(), url.path()),
+            url,
+            headers,
+            known: texts.known(),
+            grant,
+            ledger: Arc::clone(ledger),
+            output_max: usize::try_from(self.source.output_max).unwrap_or(usize::MAX),
+            first_byte: endpoint.base.waits.first_byte,
+            failed: Mutex::default(),
+        })))
+    }
+
+    /// What is told of a server at a URL that was not greeted; whether it may be one of an older protocol.
+    fn unreachable(&self, error: &ClientInitializeError, failed: Option<ToolError>) -> (ToolError, bool) {
+        let again = match (&failed, error) {
+            (Some(failed), _) => failed.reached != Reached::No,
+            (None, ClientInitializeError::Cancelled) => false,
+            (None, _) => true,
+        };
+        let why = match (&failed, error) {
+            (Some(failed), _) => failed.message.clone(),
+            (None, ClientInitializeError::Cancelled) => {
+                format!("it did not answer within {:?} (`connect`)", self.source.connect)
+            }
+            (None, error) => super::shown(&error.to_string(), 300),
+        };
+        if let Some(failed) = failed.as_ref().filter(|failed| ["mcp_login", "secret_missing"].contains(&failed.code)) {
+            return (failed.clone(), false);
+        }
+        let message = format!("the MCP server `{}` was not reached: {why}", self.name);
+        let class = failed.map_or(ErrorClass::Permanent, |failed| failed.class);
+        let error = ToolError { class, ..ToolError::permanent(message) };
+        (error.code("mcp_unreachable").reached(Reached::No), again)
     }
 
     /// Greets a server by the newest protocol it knows.
@@ -253,6 +419,7 @@ impl Server {
         let link = Link {
             name: Arc::clone(&self.name),
             ledger,
+            http,
             streams: http && info.protocol_version >= ProtocolVersion::V_2026_07_28,
             info,
             ended: CancellationToken::new(),
@@ -264,7 +431,7 @@ impl Server {
         }
         self.shared.keepers.spawn(keep(Arc::downgrade(self), Arc::clone(&link), running, behind));
         if link.is_modern() {
-            tokio::spawn(listen(Arc::clone(&link)));
+            tokio::spawn(listen(Arc::downgrade(self), Arc::clone(&link)));
         }
         link
     }
@@ -341,21 +508,45 @@ async fn keep(
 }
 
 /// Asks a server of the newest protocol to tell when its lists change; those before tell without being asked.
-async fn listen(link: Arc<Link>) {
+async fn listen(server: Weak<Server>, link: Arc<Link>) {
     let capabilities = &link.info.capabilities;
     let changes = |list_changed: Option<bool>| list_changed.unwrap_or_default();
-    let wanted = serde_json::json!({"notifications": {
-        "toolsListChanged": capabilities.tools.as_ref().is_some_and(|tools| changes(tools.list_changed)),
-        "promptsListChanged": capabilities.prompts.as_ref().is_some_and(|prompts| changes(prompts.list_changed)),
-        "resourcesListChanged": capabilities.resources.as_ref().is_some_and(|resources| changes(resources.list_changed)),
-    }});
-    if !wanted["notifications"].as_object().is_some_and(|map| map.values().any(|value| value == true)) {
-        return;
+    let tools = capabilities.tools.as_ref().is_some_and(|tools| changes(tools.list_changed));
+    let prompts = capabilities.prompts.as_ref().is_some_and(|prompts| changes(prompts.list_changed));
+    let resources = capabilities.resources.as_ref().is_some_and(|resources| changes(resources.list_changed));
+    let kept = |server: &Server| (Arc::clone(&server.rewanted), server.closing.clone());
+    let Some((rewanted, closing)) = server.upgrade().map(|server| kept(&server)) else { return };
+    while link.stands() {
+        let mut wanted = serde_json::Map::new();
+        let lists = [("toolsListChanged", tools), ("promptsListChanged", prompts), ("resourcesListChanged", resources)];
+        for (name, _) in lists.into_iter().filter(|(_, there)| *there) {
+            wanted.insert(name.to_owned(), true.into());
+        }
+        let Some(server) = server.upgrade() else { return };
+        let uris: Vec<String> = super::ledger::lock(&server.wanted).0.iter().cloned().collect();
+        // Not held while it is listened: a server ends with its toolbox.
+        drop(server);
+        if !uris.is_empty() {
+            wanted.insert("resourceSubscriptions".to_owned(), uris.into());
+        }
+        let nothing = wanted.is_empty();
+        let params = serde_json::json!({"notifications": wanted});
+        let request = ClientRequest::CustomRequest(CustomRequest::new("subscriptions/listen", Some(params)));
+        let listening = async {
+            if !nothing {
+                // It lasts as long as the connection does; a server that ends it, or will not listen, has its reasons.
+                let caller = Caller::nobody(&link.name);
+                let _ended = link.exchange(request, caller, None, Duration::ZERO).await;
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = listening => {}
+            () = rewanted.notified() => {}
+            () = link.ended.cancelled() => return,
+            () = closing.cancelled() => return,
+        }
     }
-    let request = ClientRequest::CustomRequest(CustomRequest::new("subscriptions/listen", Some(wanted)));
-    let caller = Caller::nobody(&link.name);
-    // It lasts as long as the connection does; a server that will not listen changes nothing that it told of.
-    let _ended = link.exchange(request, caller, None, Duration::ZERO).await;
 }
 
 /// Where results too large to be kept in memory go.

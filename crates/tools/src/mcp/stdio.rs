@@ -191,9 +191,13 @@ impl Pipes {
         match &item {
             JsonRpcMessage::Request(request) => {
                 slot = request.request.extensions().get::<InFlight>().map(|one| Arc::clone(&one.0));
-                if let (Some(slot), Some(id)) = (&slot, number(&request.id)) {
-                    let token = request.request.get_meta().get_progress_token();
-                    self.ledger.enter(slot, id, token.and_then(|token| number(&token.0)));
+                match (&slot, number(&request.id)) {
+                    (Some(slot), Some(id)) => {
+                        let token = request.request.get_meta().get_progress_token();
+                        self.ledger.enter(slot, id, token.and_then(|token| number(&token.0)));
+                    }
+                    (None, Some(id)) => self.ledger.greet(id),
+                    (_, None) => {}
                 }
             }
             JsonRpcMessage::Notification(notification) => {
@@ -251,6 +255,8 @@ pub(super) fn take_one(ledger: &Ledger, text: &str) -> Option<ServerJsonRpcMessa
     let heard = wire::read(text).ok()?;
     match ledger.hear(heard) {
         Handed::Answered(id) => Some(done(id)),
+        // Late, or sent twice.
+        Handed::Unknown(id) if !ledger.is_greeting(id) => None,
         Handed::Unknown(_) | Handed::Library => serde_json::from_str(text).ok(),
         Handed::Done => None,
     }

@@ -5,6 +5,7 @@ use super::answer::{self, Bounds};
 use super::ask::ask;
 use super::ledger::Caller;
 use super::link::Ended;
+use super::relay::Relayed;
 use super::server::{END_GRACE, Server, spill_dir};
 use super::words::{bad_answer, refused};
 use crate::tool::{Attempt, JsonText, Reached, Tool, ToolError, ToolFuture, ToolOutput, ToolResult};
@@ -74,9 +75,19 @@ impl Call {
             () = attempt.aborted.cancelled() => return Err(ToolError::aborted(Reached::No)),
             link = self.server.link() => link?,
         };
-        let caller = Caller::of(&attempt);
+        let mut caller = Caller::of(&attempt);
         let mut params = CallToolRequestParams::new(self.own.to_string());
         params.arguments = Some(args);
+        let mut relays = false;
+        if link.is_modern() {
+            let relayed = attempt.peer.as_ref().and_then(|peer| peer.relayed(&attempt.id));
+            let relayed = relayed.map(|text| Relayed::of(&text)).unwrap_or_default();
+            caller.meta = Some(relayed.meta(&self.server));
+            if let Some(rounds) = relayed.rounds {
+                relays = true;
+                (params.input_responses, params.request_state) = (rounds.input_responses, rounds.request_state);
+            }
+        }
         for _ in 0..ROUNDS_MAX {
             let request = ClientRequest::CallToolRequest(CallToolRequest::new(params.clone()));
             let answered = link.exchange(request, caller.clone(), Some(&attempt.aborted), self.grace).await;
@@ -86,6 +97,10 @@ impl Call {
             })?;
             let called = answer::read(&self.server.name, &whole)?;
             match called.result_type.as_deref() {
+                Some("input_required") if relays => {
+                    let message = format!("`{}` wants to know something first", self.name);
+                    return Err(ToolError::permanent(message).code("input_required").whole(whole.clone()));
+                }
                 Some("input_required") => {
                     let asked = called.input_requests.map(|raw| serde_json::from_str(raw.get())).transpose();
                     let asked = asked.map_err(|error| bad_answer(&self.server.name, &error.to_string()))?;

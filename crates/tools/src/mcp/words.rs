@@ -7,6 +7,7 @@ use crate::tool::{ErrorClass, Reached, ToolError};
 use fanout_plan::{McpPiece, McpText};
 use rmcp::model::ErrorCode;
 use secrecy::{ExposeSecret, SecretString};
+use std::path::Path;
 
 /// How much of what goes along with an error is kept.
 const DATA_BYTES_MAX: usize = 64 << 10;
@@ -30,6 +31,11 @@ impl Texts {
                     self.0.note(&secret);
                     filled.push_str(secret.expose_secret());
                 }
+                McpPiece::Directory(path) => {
+                    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+                    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+                    filled.push_str(&path.to_string_lossy());
+                }
                 McpPiece::Variable(name, default) => match (std::env::var(name), default) {
                     (Ok(value), _) => {
                         // It may be a secret, or nothing of the kind: what is short or a path is left readable.
@@ -52,6 +58,11 @@ impl Texts {
     /// A text without the secrets.
     pub(super) fn strike(&self, text: String) -> String {
         self.0.strike(text)
+    }
+
+    /// The secrets it knows.
+    pub(super) fn known(&self) -> Known {
+        self.0.clone()
     }
 
     /// An error without the secrets.
@@ -100,7 +111,13 @@ pub(super) fn refused(server: &str, error: &RpcError) -> ToolError {
     if let Some(data) = error.data.as_ref().filter(|data| data.get().len() <= DATA_BYTES_MAX) {
         whole["data"] = serde_json::from_str(data.get()).unwrap_or_default();
     }
-    ToolError { class, ..ToolError::permanent(message) }.code("mcp_error").reached(reached).detail(whole.to_string())
+    let detail = error.data.as_ref().map(|data| super::shown(data.get(), 8_000)).unwrap_or_default();
+    let refused =
+        ToolError { class, ..ToolError::permanent(message) }.code("mcp_error").reached(reached).detail(detail);
+    match serde_json::value::to_raw_value(&whole) {
+        Ok(whole) => refused.whole(whole.into()),
+        Err(_) => refused,
+    }
 }
 
 /// What an error of the protocol says of the request.

@@ -69,7 +69,7 @@ fn failures_by_who_tells_them() {
             assert_eq!(told(call(&toolbox, "refuse", json!({"code": code})).await), expected, "{code}");
         }
         let refused = call(&toolbox, "refuse", json!({"code": 418})).await.unwrap_err();
-        assert_eq!(refused.detail.as_deref(), Some(r#"{"code":418,"message":"refused","data":{"why":1}}"#));
+        assert_eq!(refused.whole.unwrap().get(), r#"{"code":418,"message":"refused","data":{"why":1}}"#);
         assert_eq!(told(call(&toolbox, "forbidden", json!({})).await), r#"{"sum":"three"}"#);
     });
 }
