@@ -64,6 +64,29 @@ fn servers_of_a_toolbox_file() {
 }
 
 #[test]
+fn what_is_read_of_a_server_fits_the_schema() {
+    let schema = fanout_plan::toolbox_schema();
+    let validator = jsonschema::options().offline().build(&schema).unwrap();
+    let file = |text: &str| toml::from_str::<serde_json::Value>(text).unwrap();
+    for (text, fits) in [
+        (
+            "[toolbox.a]\nmcp = { command = 'x', args = ['y'], env = { A = 'env:B' } }\ninclude = 'a*'\nconnect = '5s'",
+            true,
+        ),
+        (
+            "[toolbox.a]\nmcp = { url = 'https://x.test', auth = { bearer = 'env:B' } }\n[toolbox.a.tools.t]\neffects = 'none'",
+            true,
+        ),
+        ("[toolbox.a]\nmcp = { command = 'x', url = 'https://x.test' }", false),
+        ("[toolbox.a]\nmcp = { command = 'x' }\nargv = ['ls']", false),
+        ("[toolbox.a]\nprefix = true\n[toolbox.a.tools.t]\nargv = ['ls']", false),
+    ] {
+        assert_eq!(validator.is_valid(&file(text)), fits, "{text}");
+        assert_eq!(read("fanout.toml", text).is_ok(), fits, "{text}");
+    }
+}
+
+#[test]
 fn what_is_said_of_a_server_and_its_tools() {
     let text = r#"
         [toolbox.fs]

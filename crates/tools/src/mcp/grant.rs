@@ -250,9 +250,8 @@ impl Grant {
         let back = timeout(PERSON_MAX, come_back(&listener, port)).await;
         let back = back.map_err(|_| self.login("nobody let it in within ten minutes"))?;
         flow.handle_callback_url(&back).await.map_err(|error| self.failed(&error))?;
-        let token = flow.get_access_token().await.map_err(|error| self.failed(&error))?;
+        // The flow has kept it.
         self.load(state).await?;
-        state.token = Some(token.into());
         state.scopes = asked.unwrap_or_default().split_whitespace().map(str::to_owned).collect();
         Ok(())
     }

@@ -4,6 +4,7 @@
 mod calls;
 mod listing;
 mod server;
+mod web;
 
 use crate::world::{attempt, this_program};
 use fanout_plan::{DeclaredToolbox, McpCommand, McpSource, McpText, McpTransport, ToolSource, ToolboxSpec};
