@@ -122,7 +122,15 @@ fn kind(kind: ToolKind) -> &'static str {
 /// `reads file:${args.path}, writes db, idempotent`.
 fn effects_text(tool: &CatalogTool) -> String {
     match &tool.spec.effects {
-        None => "effects not declared".to_string(),
+        None => match tool.spec.hints {
+            Some(hints) if hints.read_only => format!("reads {} (hinted)", text::line(&tool.toolbox)),
+            Some(hints) => {
+                let kind = if hints.idempotent { ", idempotent" } else { "" };
+                let harm = if hints.destructive { ", destructive" } else { "" };
+                format!("effects not declared{kind}{harm}")
+            }
+            None => "effects not declared".to_string(),
+        },
         Some(EffectsSpec { reads, writes, idempotent, destructive }) => {
             let mut parts = Vec::new();
             parts.extend((!reads.is_empty()).then(|| format!("reads {}", text::line(&reads.join(", ")))));

@@ -68,8 +68,16 @@ struct Annotations {
 /// # Errors
 /// `mcp_lost`, `mcp_error`, `mcp_bad_answer`.
 pub(super) async fn list(server: &Server, link: &Arc<Link>, spec: &ToolboxSpec) -> Result<Listed, ToolError> {
-    let mut made =
-        Making { server, link, spec: spec.clone(), names: Vec::new(), taken: HashSet::new(), callable: None };
+    let mut made = Making {
+        server,
+        link,
+        spec: spec.clone(),
+        names: Vec::new(),
+        taken: HashSet::new(),
+        callable: None,
+        later: Vec::new(),
+        last: false,
+    };
     if link.info.capabilities.tools.is_none() && link.is_modern() {
         return Ok(made.end());
     }
@@ -122,6 +130,10 @@ struct Making<'a> {
     taken: HashSet<String>,
     /// What the server calls those of the page that can be called, where not all can.
     callable: Option<HashSet<String>>,
+    /// Tools whose own names cannot be names here.
+    later: Vec<Box<RawValue>>,
+    /// It is their turn.
+    last: bool,
 }
 
 impl Making<'_> {
@@ -143,6 +155,13 @@ impl Making<'_> {
             return;
         }
         let what = format!("the tool `{}`", super::shown(&tool.name, 60));
+        if self.callable.as_ref().is_some_and(|callable| !callable.contains(&tool.name)) {
+            return self.left_out(&what, "the headers that its arguments shall be sent in cannot be");
+        }
+        // Those whose own names can stay have them first, wherever they are listed.
+        if !self.last && !tool.name.chars().all(fits) {
+            return self.later.push(raw.to_owned());
+        }
         if !tool.input_schema.is_object() {
             return self.left_out(&what, "the schema of its arguments is not an object");
         }
@@ -150,9 +169,6 @@ impl Making<'_> {
             if let Some(Err(why)) = schema.map(check_schema) {
                 return self.left_out(&what, &format!("the schema of its {of} does not compile: {why}"));
             }
-        }
-        if self.callable.as_ref().is_some_and(|callable| !callable.contains(&tool.name)) {
-            return self.left_out(&what, "the headers that its arguments shall be sent in cannot be");
         }
         let name = self.named(&tool.name);
         let said = source.said_of(&tool.name);
@@ -187,7 +203,6 @@ impl Making<'_> {
     /// The name of a tool in plans: the server's own where that is possible.
     fn named(&mut self, own: &str) -> String {
         let prefix = if self.server.source.prefix { format!("{}.", self.server.name) } else { String::new() };
-        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
         let plain: String =
             own.chars().map(|c| if fits(c) { c } else { '_' }).take(NAME_MAX - prefix.len().min(64)).collect();
         let plain = if plain.is_empty() { "unnamed".to_owned() } else { plain };
@@ -222,6 +237,10 @@ impl Making<'_> {
 
     /// All of it, and what was said of tools that there are not.
     fn end(mut self) -> Listed {
+        (self.last, self.callable) = (true, None);
+        for raw in std::mem::take(&mut self.later) {
+            self.take(&raw);
+        }
         let unknown: Vec<_> = self
             .server
             .source
@@ -239,6 +258,11 @@ impl Making<'_> {
         }
         Listed { spec: self.spec, names: self.names }
     }
+}
+
+/// What can stand in a name.
+fn fits(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')
 }
 
 /// What is believed of a tool's effects; nothing when nothing is hinted.

@@ -20,12 +20,11 @@ fn tools_are_listed_named_and_described() {
         let warnings: String =
             toolbox.spec.warnings.iter().map(|warning| format!("{}: {}\n", warning.code, warning.message)).collect();
         expect![[r#"
-            mcp_renamed: the tool that the MCP server `box` calls `bad name!` is called `box.bad_name_`, since its own name is taken or cannot be one
-            mcp_renamed: the tool that the MCP server `box` calls `bad_name_` is called `box.bad_name__2`, since its own name is taken or cannot be one
             mcp_left_out: the tool `bad_schema` of the MCP server `box` is left out: the schema of its arguments does not compile: "nonsense" is not valid under any of the schemas listed in the 'anyOf' keyword
             mcp_left_out: the tool `far_schema` of the MCP server `box` is left out: the schema of its arguments does not compile: Resource 'https://x.test/s' is not present in a registry and retrieving it failed: Retrieval is disabled, cannot fetch https://x.test/s
             mcp_left_out: the tool `no_schema` of the MCP server `box` is left out: the schema of its arguments is not an object
             mcp_left_out: the tool `` of the MCP server `box` is left out: it is not described as a tool: missing field `name` at line 1 column 19
+            mcp_renamed: the tool that the MCP server `box` calls `bad name!` is called `box.bad_name__2`, since its own name is taken or cannot be one
         "#]].assert_eq(&warnings);
         let echo = toolbox.spec.tools.iter().find(|tool| &*tool.name == "box.echo").unwrap();
         expect![[r#"
