@@ -4,6 +4,7 @@
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use fanout::DoubtAnswer;
+use fanout::state::CacheBounds;
 use std::path::PathBuf;
 
 const STYLES: Styles = Styles::styled()
@@ -75,6 +76,8 @@ pub(crate) enum Command {
     Resume(ResumeArgs),
     /// List durable runs: how far each is, and what it waits for; `prune` and `discard` remove some.
     Runs(RunsArgs),
+    /// Say what the cache on disk holds, or clear it.
+    Cache(CacheArgs),
     /// Tell how a durable run ended, or how far it is.
     Report(ReportArgs),
     /// Let a call run that waits to be approved, in a run of another process.
@@ -160,6 +163,10 @@ pub(crate) struct McpArgs {
     /// address that no other machine can reach.
     #[arg(long, requires = "http", conflicts_with = "token_env")]
     pub(crate) no_token: bool,
+    #[command(flatten)]
+    pub(crate) cache: CacheLimits,
+    #[command(flatten)]
+    pub(crate) state: StateDir,
 }
 
 /// Which tools an MCP client sees.
@@ -215,6 +222,8 @@ pub(crate) struct RunArgs {
     /// Hand on no results: what `cache` says of tools and calls counts for nothing.
     #[arg(long)]
     pub(crate) no_cache: bool,
+    #[command(flatten)]
+    pub(crate) cache: CacheLimits,
     /// Record the run as it goes: when this process dies, `fanout resume` goes on with it and does nothing twice.
     #[arg(long)]
     pub(crate) durable: bool,
@@ -249,10 +258,67 @@ pub(crate) struct Outputs {
     pub(crate) raw: bool,
 }
 
-/// Where durable runs are recorded.
+/// How much is kept of results on disk.
+#[derive(Args, Clone)]
+pub(crate) struct CacheLimits {
+    /// Keep this much at most in the cache on disk (`cache: {scope: disk}`); the oldest results go. Default: 256MiB.
+    #[arg(long, value_name = "SIZE", value_parser = size, hide_short_help = true)]
+    pub(crate) cache_size: Option<u64>,
+    /// Keep this many results at most in the cache on disk. Default: 100000.
+    #[arg(long, value_name = "N", hide_short_help = true)]
+    pub(crate) cache_entries: Option<u64>,
+}
+
+impl CacheLimits {
+    pub(crate) fn bounds(&self) -> CacheBounds {
+        let usual = CacheBounds::default();
+        let entries = self.cache_entries.unwrap_or(usual.entries);
+        CacheBounds { bytes: self.cache_size.unwrap_or(usual.bytes), entries }
+    }
+}
+
+#[derive(Args)]
+pub(crate) struct CacheArgs {
+    #[command(subcommand)]
+    pub(crate) command: CacheCommand,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum CacheCommand {
+    /// Say what is kept, by tool.
+    Stats(CacheStatsArgs),
+    /// Remove what is kept: all of it, or that of one tool.
+    Clear(CacheClearArgs),
+}
+
+#[derive(Args)]
+pub(crate) struct CacheStatsArgs {
+    /// Of this tool only.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) tool: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) state: StateDir,
+}
+
+#[derive(Args)]
+pub(crate) struct CacheClearArgs {
+    /// Only results of this tool.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) tool: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) state: StateDir,
+}
+
+/// Where durable runs are recorded, and results kept.
 #[derive(Args, Clone)]
 pub(crate) struct StateDir {
-    /// Where durable runs are recorded. Default: `fanout` in $XDG_STATE_HOME, or ~/.local/state/fanout.
+    /// Where durable runs are recorded, and results kept on disk. Default: `fanout` in $XDG_STATE_HOME, or ~/.local/state/fanout.
     #[arg(long = "state", env = "FANOUT_STATE", value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     pub(crate) dir: Option<PathBuf>,
 }
@@ -275,6 +341,8 @@ pub(crate) struct ResumeArgs {
     /// `succeeded:RESULT` with a result as JSON. May be repeated.
     #[arg(long, value_name = "CALL=ANSWER", value_parser = doubt_answer)]
     pub(crate) in_doubt: Vec<(String, DoubtAnswer)>,
+    #[command(flatten)]
+    pub(crate) cache: CacheLimits,
     /// Go on with the recorded plan although the plan file or tools have changed since.
     #[arg(long)]
     pub(crate) changed: bool,
@@ -415,6 +483,8 @@ pub(crate) struct CallArgs {
     pub(crate) raw: bool,
     #[command(flatten)]
     pub(crate) tools: ToolFiles,
+    #[command(flatten)]
+    pub(crate) state: StateDir,
 }
 
 #[derive(Args)]

@@ -1,12 +1,13 @@
 //! Reads plans and toolbox files and builds the engine from them.
 //! It does not know what is then done with the plan.
 
-use crate::args::{Limits, Source, ToolFiles};
+use crate::args::{Limits, Source, StateDir, ToolFiles};
 use crate::diagnostics::Texts;
 use crate::durable;
 use fanout::plan::{DeclaredToolbox, READ_BYTES_MAX, Severity, ToolSource, ToolboxSpec, read_toolbox};
+use fanout::state::CacheBounds;
 use fanout::tools::{GuardCommand, Opener, ProcessOptions, Toolbox};
-use fanout::{Catalog, CatalogTool, Diagnostic, Durable, Engine, Plan, ValidPlan};
+use fanout::{CacheScope, Catalog, CatalogTool, Diagnostic, Durable, Engine, Plan, SettingsSpec, ValidPlan};
 use futures_util::future::join_all;
 use serde_json::{Map, Value};
 use std::io::Read;
@@ -50,6 +51,39 @@ pub(crate) struct Loaded {
     pub(crate) texts: Texts,
 }
 
+/// Where what outlives the process is kept.
+pub(crate) enum Kept<'a> {
+    /// Nowhere: nothing is run.
+    Nothing,
+    /// The run is recorded there.
+    Run(&'a Path, CacheBounds),
+    /// Results are, where a tool or call has a cache on disk; else nothing is opened.
+    Results(&'a StateDir, CacheBounds),
+}
+
+impl Kept<'_> {
+    /// The directory that these tools and calls need.
+    fn dir(
+        &self,
+        plan: Option<&Plan>,
+        toolboxes: &[DeclaredToolbox],
+    ) -> Result<Option<(PathBuf, CacheBounds)>, Refused> {
+        let on_disk =
+            |settings: &SettingsSpec| settings.cache.is_some_and(|cache| cache.scope == Some(CacheScope::Disk));
+        let calls = plan.into_iter().flat_map(|plan| &plan.calls);
+        match self {
+            Kept::Nothing => Ok(None),
+            Kept::Run(dir, bounds) => Ok(Some((dir.to_path_buf(), *bounds))),
+            Kept::Results(dir, bounds) => {
+                let tools = toolboxes.iter().flat_map(|toolbox| &toolbox.spec.tools);
+                let of_calls = calls.filter_map(|call| call.settings.as_deref());
+                let wanted = tools.map(|tool| &tool.settings).chain(of_calls).any(on_disk);
+                wanted.then(|| Ok((durable::state_dir(dir)?, *bounds))).transpose()
+            }
+        }
+    }
+}
+
 /// What the command line changes of a plan.
 #[derive(Default)]
 pub(crate) struct Changes {
@@ -70,7 +104,7 @@ pub(crate) struct Given {
 
 /// Reads a plan with its tools and checks everything. Called inside the Tokio runtime that will run it.
 pub(crate) async fn load(source: &Source, changes: Changes) -> Result<Loaded, Refused> {
-    Given::read(source, changes)?.load(None).await.map(|(loaded, _)| loaded)
+    Given::read(source, changes)?.load(&Kept::Nothing).await.map(|(loaded, _)| loaded)
 }
 
 impl Given {
@@ -94,8 +128,8 @@ impl Given {
         Ok(plan)
     }
 
-    /// Checks everything; with a state directory for durable runs, also says what of it is to be recorded.
-    pub(crate) async fn load(self, state: Option<&Path>) -> Result<(Loaded, Option<Durable>), Refused> {
+    /// Checks everything; of a run that is recorded, also says what of it is to be.
+    pub(crate) async fn load(self, kept: &Kept<'_>) -> Result<(Loaded, Option<Durable>), Refused> {
         let mut texts = Texts::default();
         texts.keep(&self.name, &self.text);
         let plan = match self.plan(&self.text) {
@@ -108,16 +142,17 @@ impl Given {
             Err(refused) => return Err(refused),
         };
         toolboxes.append(&mut plan.tools.clone());
+        let dir = kept.dir(Some(&plan), &toolboxes)?;
         let names = plan.calls.iter().map(|call| call.tool.to_string()).collect::<Vec<_>>();
         let wanted = Wanted::Named(&names);
-        let engine = match engine(toolboxes, wanted, &self.limits, self.changes.seed, state).await {
+        let engine = match engine(toolboxes, wanted, &self.limits, self.changes.seed, dir).await {
             Ok(engine) => engine,
             Err(problems) => return Err(Refused::Invalid(problems, texts)),
         };
         let inputs = inputs(&plan, &self.inputs)?;
-        let durable = match state {
-            Some(_) => Some(Durable::new(&plan, &inputs).context(durable::context(&self)?)),
-            None => None,
+        let durable = match kept {
+            Kept::Run(..) => Some(Durable::new(&plan, &inputs).context(durable::context(&self)?)),
+            _ => None,
         };
         match engine.validate(plan, inputs) {
             Ok(plan) => Ok((Loaded { engine, plan, texts }, durable)),
@@ -128,22 +163,28 @@ impl Given {
 
 /// An engine with the tools that are in reach without a plan. Called inside the Tokio runtime that will run it.
 pub(crate) async fn load_tools(files: &ToolFiles) -> Result<Engine, Refused> {
-    load_wanted(files, Wanted::All, &Limits::default()).await
+    load_wanted(files, Wanted::All, &Limits::default(), &Kept::Nothing).await
 }
 
 /// The same for one tool: an MCP server that cannot have it is not started.
-pub(crate) async fn load_tool(files: &ToolFiles, name: &str) -> Result<Engine, Refused> {
-    load_wanted(files, Wanted::Named(&[name.to_owned()]), &Limits::default()).await
+pub(crate) async fn load_tool(files: &ToolFiles, name: &str, kept: &Kept<'_>) -> Result<Engine, Refused> {
+    load_wanted(files, Wanted::Named(&[name.to_owned()]), &Limits::default(), kept).await
 }
 
 /// As [`load_tools`], within these limits.
-pub(crate) async fn load_tools_within(files: &ToolFiles, limits: &Limits) -> Result<Engine, Refused> {
-    load_wanted(files, Wanted::All, limits).await
+pub(crate) async fn load_tools_within(files: &ToolFiles, limits: &Limits, kept: &Kept<'_>) -> Result<Engine, Refused> {
+    load_wanted(files, Wanted::All, limits, kept).await
 }
 
-async fn load_wanted(files: &ToolFiles, wanted: Wanted<'_>, limits: &Limits) -> Result<Engine, Refused> {
+async fn load_wanted(
+    files: &ToolFiles,
+    wanted: Wanted<'_>,
+    limits: &Limits,
+    kept: &Kept<'_>,
+) -> Result<Engine, Refused> {
     let (toolboxes, texts) = declared(files)?;
-    engine(toolboxes, wanted, limits, None, None).await.map_err(|problems| Refused::Invalid(problems, texts))
+    let dir = kept.dir(None, &toolboxes)?;
+    engine(toolboxes, wanted, limits, None, dir).await.map_err(|problems| Refused::Invalid(problems, texts))
 }
 
 /// The toolboxes that are in reach without a plan, as their files declare them.
@@ -225,7 +266,7 @@ async fn engine(
     wanted: Wanted<'_>,
     limits: &Limits,
     seed: Option<u64>,
-    state: Option<&Path>,
+    state: Option<(PathBuf, CacheBounds)>,
 ) -> Result<Engine, Vec<Diagnostic>> {
     let opener = opener();
     let mut builder = Engine::builder();
@@ -258,8 +299,8 @@ async fn engine(
     if let Some(seed) = seed {
         builder = builder.seed(seed);
     }
-    if let Some(state) = state {
-        builder = builder.state_dir(state);
+    if let Some((dir, bounds)) = state {
+        builder = builder.state_dir(dir).cache_bounds(bounds);
     }
     builder.build()
 }

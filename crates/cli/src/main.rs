@@ -5,6 +5,7 @@ mod account;
 mod answer;
 mod args;
 mod ask;
+mod cache;
 mod changed;
 mod diagnostics;
 mod durable;
@@ -84,6 +85,7 @@ async fn dispatch(cli: Cli) -> ExitCode {
         Command::Run(args) => run::run(args, color).await,
         Command::Resume(args) => run::resume(args, color).await,
         Command::Runs(args) => runs::main(args, color),
+        Command::Cache(args) => cache::main(args, color),
         Command::Report(args) => runs::report(args, color),
         Command::Approve(args) => answer::approve(args, color),
         Command::Deny(args) => answer::deny(args, color),

@@ -3,7 +3,7 @@
 
 use crate::args::{Expose, McpArgs};
 use crate::follow::Signals;
-use crate::load::{self, Refused};
+use crate::load::{self, Kept, Refused};
 use crate::text;
 use fanout_server::Gateway;
 use std::net::SocketAddr;
@@ -31,7 +31,8 @@ pub(crate) async fn main(args: &McpArgs) -> Result<ExitCode, Refused> {
         Some(address) => Some((token(args, address)?, listen(address).await?)),
         None => None,
     };
-    let engine = load::load_tools_within(&args.tools, &args.limits).await?;
+    let engine =
+        load::load_tools_within(&args.tools, &args.limits, &Kept::Results(&args.state, args.cache.bounds())).await?;
     let expose = match args.expose {
         Expose::All => fanout_server::Expose::All,
         Expose::Find => fanout_server::Expose::Find,

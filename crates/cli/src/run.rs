@@ -6,11 +6,11 @@ use crate::args::{CallArgs, Outputs, ResumeArgs, RunArgs, When};
 use crate::ask::Asker;
 use crate::changed::{self, Changed};
 use crate::follow::{Followed, Following, Progress, Signals, follow};
-use crate::load::{self, Changes, Given, Loaded, Refused};
+use crate::load::{self, Changes, Given, Kept, Loaded, Refused};
 use crate::targets::Targets;
 use crate::text::{self, Paint};
 use crate::{answer, diagnostics, durable, exit, json, pictures, targets};
-use fanout::state::Reader;
+use fanout::state::{CacheBounds, Reader};
 use fanout::{
     Call, Diagnostic, DoubtAnswer, Durable, Engine, Outcome, Plan, RecordedRun, Report, Resume, RunHandle, RunOptions,
     RunOutcome, Started, ValidPlan,
@@ -32,7 +32,9 @@ pub(crate) async fn run(args: &RunArgs, color: When) -> Result<ExitCode, Refused
         false => None,
     };
     let given = Given::read(&args.source, Changes { deadline, seed: args.seed })?;
-    let (Loaded { engine, plan, texts }, record) = given.load(state.as_deref()).await?;
+    let bounds = args.cache.bounds();
+    let kept = state.as_deref().map_or(Kept::Results(&args.state, bounds), |state| Kept::Run(state, bounds));
+    let (Loaded { engine, plan, texts }, record) = given.load(&kept).await?;
     if !plan.warnings.is_empty() {
         text::say(&diagnostics::render(&plan.warnings, &texts, text::terminal_size().1, paint));
     }
@@ -86,7 +88,7 @@ pub(crate) async fn resume(args: &ResumeArgs, color: When) -> Result<ExitCode, R
         return shown.tell(&state, &info.id);
     }
     let (file, of_plan) = (given.name.clone(), changed::of_plan(&given));
-    let loaded = given.load(Some(&state)).await;
+    let loaded = given.load(&Kept::Run(&state, args.cache.bounds())).await;
     if !args.changed {
         // Where the recorded plan does not fit the tools any more, that is no news to who changed both.
         let of_tools = loaded.as_ref().map(|(there, _)| there.engine.changed_tools(&recorded, &there.plan));
@@ -205,7 +207,7 @@ fn deadline(text: &str) -> Result<std::time::Duration, Refused> {
 /// `fanout call`: a plan of one call.
 pub(crate) async fn call(args: &CallArgs, color: When) -> Result<ExitCode, Refused> {
     let paint = Paint::choose(color, text::stderr_is_terminal());
-    let engine = load::load_tool(&args.tools, &args.tool).await?;
+    let engine = load::load_tool(&args.tools, &args.tool, &Kept::Results(&args.state, CacheBounds::default())).await?;
     let schema = Some(load::tool(&engine.catalog(), &args.tool)?.spec.args_schema.clone());
     let mut given = match &args.args {
         None => Map::new(),

@@ -6,6 +6,7 @@ use crate::call::{Kept, NEVER, NONE, State};
 use crate::core::{Core, held};
 use crate::fault::Fault;
 use crate::policy::{self, Next};
+use crate::reuse::Instead;
 use crate::types::*;
 
 impl Core {
@@ -102,11 +103,16 @@ impl Core {
     }
 
     /// A call that knows its keys waits for its turn, or is ready.
-    fn take_turn(&mut self, slot: u32) {
+    pub(crate) fn take_turn(&mut self, slot: u32) {
         if self.planted.is(Fault::HandedAcrossWrite)
             && let Some(instead) = self.instead(slot)
         {
             return self.do_instead(slot, instead);
+        }
+        if self.planted.is(Fault::LookedBeforeTurn)
+            && let Some(look @ Instead::Look) = self.instead(slot)
+        {
+            return self.do_instead(slot, look);
         }
         let call = self.call(slot);
         let seat = (call.run, call.order());
@@ -142,6 +148,7 @@ impl Core {
         if !self.planted.is(Fault::WriteStartKeeps) {
             self.written(slot);
         }
+        self.open_write(slot);
         self.set(slot, State::Running);
         let now = self.now;
         let hold = self.call(slot).keyed != NONE && (self.shared || self.settings(slot).rekey);
@@ -190,6 +197,7 @@ impl Core {
         if unknown {
             self.doubt(slot);
         }
+        self.close_write(slot);
         let put_off = self.put_off_reason(slot);
         let call = self.call(slot);
         let run = self.run_at(call.run);

@@ -40,6 +40,8 @@ pub(crate) enum State {
     Approval,
     /// An attempt of the leader will do for it too.
     Joined { leader: u32 },
+    /// The driver looks on the disk for a result that will do.
+    Looking,
     /// A `foreach` call waits for its elements.
     Elements,
     /// It has its outcome.

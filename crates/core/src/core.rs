@@ -139,6 +139,8 @@ impl Core {
             Event::DeadlinePassed { run } => self.deadline_passed(run),
             Event::Recovered { run } => self.recovered(run),
             Event::ResultDropped { entry } => self.result_dropped(entry),
+            Event::DiskSet { on } => self.results.disk.on = on,
+            Event::LookedUp { call, look, given, stamp } => self.looked_up(call, look, given, stamp),
             Event::Tick => {}
         }
         self.draw_consequences();

@@ -62,6 +62,13 @@ pub enum Fault {
     StruckFlightJoined,
     ForgottenTooEarly,
     NeverForgotten,
+    DiskWriteKeeps,
+    DoubtClosedOnDisk,
+    LookedBeforeTurn,
+    VersionForgotten,
+    StoredAcrossWrite,
+    StoreUnstamped,
+    OldFoundOnDisk,
 }
 
 #[cfg(feature = "sim")]
@@ -124,6 +131,13 @@ impl Fault {
         (Fault::StruckFlightJoined, "a write leaves flights as they are"),
         (Fault::ForgottenTooEarly, "a call is forgotten while another still takes it"),
         (Fault::NeverForgotten, "a call that another took is never forgotten"),
+        (Fault::DiskWriteKeeps, "a write does not drop results on disk before it starts"),
+        (Fault::DoubtClosedOnDisk, "a result is stored on disk while what it read is in doubt"),
+        (Fault::LookedBeforeTurn, "a result on disk is handed on before the call's turn has come"),
+        (Fault::VersionForgotten, "an identity forgets the version of the tool"),
+        (Fault::StoredAcrossWrite, "a result is stored on disk although a write came after the look"),
+        (Fault::StoreUnstamped, "a result is stored on disk with the stamp of its end, not of its look"),
+        (Fault::OldFoundOnDisk, "a result on disk that is too old is handed on"),
     ];
 }
 

@@ -14,6 +14,7 @@ mod forget;
 mod gates;
 mod keys;
 mod listing;
+mod on_disk;
 mod order;
 pub mod policy;
 mod pool;

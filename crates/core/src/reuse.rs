@@ -10,12 +10,16 @@ use crate::call::{Kept, NONE, State};
 use crate::core::Core;
 use crate::fault::Fault;
 use crate::keys::{Note, Noted, NumberMap};
+use crate::on_disk::OnDisk;
 use crate::policy;
 use crate::types::*;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// In place of a run: results that any run may be handed.
 const ENGINE: u32 = NONE;
+
+/// In place of a run: what this engine has stored on the disk. It tells who looked before that to look again.
+const DISK: u32 = NONE - 1;
 
 /// Those who wait for a flight: place in serial order, slot.
 pub(crate) type Joined = BTreeSet<(u64, u32)>;
@@ -37,6 +41,7 @@ pub(crate) struct Results {
     pub(crate) woken: VecDeque<(u32, u32)>,
     /// Writes of which nobody knows whether they took effect, or still will, by run and place in its serial order.
     doubts: BTreeMap<(u32, u64), Doubt>,
+    pub(crate) disk: OnDisk,
 }
 
 #[derive(Debug)]
@@ -51,6 +56,8 @@ struct Entry {
 #[derive(Debug)]
 struct Doubt {
     id: u64,
+    /// Whose write it is; `None` for what remains of many.
+    call: Option<CallRef>,
     claims: Claims,
     nodes: Noted,
 }
@@ -74,7 +81,18 @@ struct Flight {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Instead {
     Entry(u64),
-    Flight { leader: u32 },
+    Flight {
+        leader: u32,
+    },
+    /// Nothing that is known, but there may be something on the disk.
+    Look,
+}
+
+impl Results {
+    /// The last number that was given to an entry.
+    pub(crate) fn last_entry(&self) -> u64 {
+        self.last
+    }
 }
 
 impl Core {
@@ -113,30 +131,37 @@ impl Core {
         let identity = *self.results.identities.get(&slot)?;
         let reuse = self.settings(slot).reuse?;
         let fits = |id: &&u64| self.results.entries.get(*id).is_some_and(|entry| *entry.claims == *self.claims(slot));
-        if let Some(id) = self.results.kept.get(&(self.scope(call.run, reuse), identity)).filter(fits)
+        let scope = self.scope(call.run, reuse);
+        if scope != DISK
+            && let Some(id) = self.results.kept.get(&(scope, identity)).filter(fits)
             && let Some(Stage::Kept { given, .. }) = self.results.entries.get(id).map(|entry| &entry.stage)
             && (self.planted.is(Fault::ExpiredHandedOn) || policy::is_fresh(reuse.ttl, *given, self.now))
         {
             return Some(Instead::Entry(*id));
         }
-        if self.planted.is(Fault::FlightNotJoined) {
-            return None;
+        let flight = self.results.flights.get(&(call.run, identity)).filter(fits);
+        if let Some(id) = flight.filter(|_| !self.planted.is(Fault::FlightNotJoined))
+            && let Some(Stage::Flying(flight)) = self.results.entries.get(id).map(|entry| &entry.stage)
+        {
+            return Some(Instead::Flight { leader: flight.leader });
         }
-        let id = self.results.flights.get(&(call.run, identity)).filter(fits)?;
-        match &self.results.entries.get(id)?.stage {
-            Stage::Flying(flight) => Some(Instead::Flight { leader: flight.leader }),
-            Stage::Kept { .. } => None,
-        }
+        let stored = || self.results.kept.get(&(DISK, identity)).copied();
+        (scope == DISK && self.results.disk.wants_look(slot, stored)).then_some(Instead::Look)
     }
 
     fn scope(&self, run: u32, reuse: Reuse) -> u32 {
-        if reuse.engine || self.planted.is(Fault::ResultCrossesRuns) { ENGINE } else { run }
+        match reuse.scope {
+            Scope::Disk if self.results.disk.on => DISK,
+            Scope::Run if !self.planted.is(Fault::ResultCrossesRuns) => run,
+            _ => ENGINE,
+        }
     }
 
     /// Spares a call its attempt.
     pub(crate) fn do_instead(&mut self, slot: u32, instead: Instead) {
         match instead {
             Instead::Entry(id) => self.hand_on(slot, Source::Entry(EntryId(id))),
+            Instead::Look => self.look(slot),
             Instead::Flight { leader } => {
                 if matches!(self.call(slot).state, State::Ready { .. }) {
                     let cause = self.ready_cause(slot).unwrap_or(Cause::Resolve);
@@ -156,7 +181,7 @@ impl Core {
         }
     }
 
-    fn hand_on(&mut self, slot: u32, from: Source) {
+    pub(crate) fn hand_on(&mut self, slot: u32, from: Source) {
         let call = self.call_ref(slot);
         self.actions.push_back(Action::Reuse { call, from });
         self.end(slot, Outcome::Succeeded, Reason::Reused);
@@ -234,10 +259,11 @@ impl Core {
 
     /// An attempt is over. Keeps its result, if there is one to keep, and gives those who waited for it.
     pub(crate) fn land(&mut self, slot: u32, succeeded: bool) -> Joined {
+        let looked = self.results.disk.landed(slot);
         let Some((id, flight)) = self.flight_of(slot) else { return Joined::new() };
         let (run, joined) = (flight.run, std::mem::take(&mut flight.joined));
         if (succeeded || self.planted.is(Fault::FailureKept)) && self.may_keep(slot, id) {
-            self.keep_result(slot, run, id);
+            self.keep_result(slot, run, id, looked);
         } else {
             self.remove_entry(id);
         }
@@ -277,22 +303,32 @@ impl Core {
         !self.keys.any_held() || self.keys.held_against(self.held(slot), |holder| holder == slot).is_none()
     }
 
-    fn keep_result(&mut self, slot: u32, run: u32, id: u64) {
+    fn keep_result(&mut self, slot: u32, run: u32, id: u64, looked: Option<Stamp>) {
         let Some(reuse) = self.settings(slot).reuse else { return };
         let (scope, given) = (self.scope(run, reuse), self.now);
+        if scope == DISK && looked.is_none() {
+            // Nobody could say whether something it read was written meanwhile.
+            self.remove_entry(id);
+            return;
+        }
         let Some(entry) = self.results.entries.get_mut(&id) else { return };
         entry.stage = Stage::Kept { scope, given };
         let identity = entry.identity;
         self.results.flights.remove(&(run, identity));
         let before = self.results.kept.get(&(scope, identity)).copied();
         let oldest = self.results.ages.first().copied().filter(|_| self.results.ages.len() >= policy::RESULTS_MAX);
-        if let Some(old) = before.or(oldest) {
-            self.drop_result(old);
+        if let Some(old) = before {
+            self.drop_result(old, Gone::Over);
+        } else if let Some(old) = oldest {
+            self.drop_result(old, Gone::Room);
         }
         self.results.kept.insert((scope, identity), id);
         self.results.ages.insert(id);
-        let call = self.call_ref(slot);
-        self.actions.push_back(Action::Keep { call, entry: EntryId(id) });
+        let (call, entry) = (self.call_ref(slot), EntryId(id));
+        self.actions.push_back(match looked.filter(|_| scope == DISK) {
+            Some(stamp) => Action::Store { call, entry, stamp },
+            None => Action::Keep { call, entry },
+        });
     }
 
     /// The driver has no room for a result.
@@ -315,15 +351,15 @@ impl Core {
     }
 
     /// A result is not to be handed on any more; who waits for one still in the air goes alone.
-    fn drop_result(&mut self, id: u64) {
+    fn drop_result(&mut self, id: u64, why: Gone) {
         if let Some(stage) = self.remove_entry(id) {
-            self.dropped(id, stage);
+            self.dropped(id, stage, why);
         }
     }
 
-    fn dropped(&mut self, id: u64, stage: Stage) {
+    fn dropped(&mut self, id: u64, stage: Stage, why: Gone) {
         match stage {
-            Stage::Kept { .. } => self.actions.push_back(Action::Forget { entry: EntryId(id) }),
+            Stage::Kept { .. } => self.actions.push_back(Action::Forget { entry: EntryId(id), why }),
             Stage::Flying(flight) => {
                 self.landed(flight.leader, flight.joined, false);
                 if let Some(reason) = flight.abort {
@@ -353,8 +389,13 @@ impl Core {
         // One that reads several of the keys is found several times, and removed once.
         let gone: Vec<(u64, Stage)> = found.iter().filter_map(|&id| Some((id, self.remove_entry(id)?))).collect();
         for (id, stage) in gone {
-            self.dropped(id, stage);
+            self.dropped(id, stage, Gone::Written);
         }
+    }
+
+    /// Whether a write of this call may still take effect, or have taken it.
+    pub(crate) fn is_doubted(&self, slot: u32) -> bool {
+        self.results.doubts.contains_key(&(self.call(slot).run, self.call(slot).order()))
     }
 
     /// Nobody knows whether an attempt took effect, or still will: what it can have written is not kept meanwhile.
@@ -366,15 +407,16 @@ impl Core {
             return;
         }
         let claims = keyed.claims.clone();
-        self.note_doubt(place, claims);
+        let call = self.call_ref(slot);
+        self.note_doubt(place, claims, Some(call));
     }
 
-    fn note_doubt(&mut self, place: (u32, u64), claims: Claims) {
+    fn note_doubt(&mut self, place: (u32, u64), claims: Claims, call: Option<CallRef>) {
         self.results.last += 1;
         let id = self.results.last;
         let written = claims.iter().filter(|claim| claim.write).map(|claim| &claim.key);
         let nodes = self.keys.note(Note::Doubt, written, id);
-        self.results.doubts.insert(place, Doubt { id, claims, nodes });
+        self.results.doubts.insert(place, Doubt { id, call, claims, nodes });
     }
 
     /// How many doubts are noted.
@@ -396,7 +438,7 @@ impl Core {
         let whole = (run, u64::MAX);
         if !self.results.doubts.contains_key(&whole) {
             let claims = [Claim { key: Key::root(), write: true }];
-            self.note_doubt(whole, claims.into_iter().collect());
+            self.note_doubt(whole, claims.into_iter().collect(), None);
         }
     }
 
@@ -406,6 +448,7 @@ impl Core {
         let place = (call.run, call.order());
         if std::mem::take(&mut call.flags.same) {
             self.results.identities.remove(&slot);
+            self.results.disk.forget(slot);
         }
         if outcome == Outcome::Succeeded && !self.results.doubts.is_empty() {
             self.doubts_over(place, place);
@@ -417,7 +460,7 @@ impl Core {
         let of_run = (run, Identity(0))..=(run, Identity(u128::MAX));
         let kept: Vec<u64> = self.results.kept.range(of_run).map(|(_, &id)| id).collect();
         for id in kept {
-            self.drop_result(id);
+            self.drop_result(id, Gone::Over);
         }
         self.doubts_over((run, 0), (run, u64::MAX));
     }
@@ -429,6 +472,9 @@ impl Core {
             self.keys.forget(Note::Doubt, &doubt.nodes, doubt.id);
             if !self.planted.is(Fault::WriteEndKeeps) {
                 self.invalidate(&doubt.claims);
+            }
+            if let Some(call) = doubt.call.filter(|_| self.results.disk.on) {
+                self.actions.push_back(Action::CloseWrite { call });
             }
         }
     }

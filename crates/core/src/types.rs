@@ -53,6 +53,11 @@ pub struct Identity(pub u128);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct EntryId(pub u64);
 
+/// How far the disk of results was when it was looked at, in its own counting: it is handed back with what is stored, so
+/// that a write that came between is noticed.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Stamp(pub u64);
+
 /// A named amount shared by calls: slots of an engine, of a tool, cpu, memory, licences.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct LimitId(pub u32);
@@ -187,8 +192,19 @@ pub struct Settings {
 pub struct Reuse {
     /// How long ago the result may have been given; `None`: however long.
     pub ttl: Option<Duration>,
-    /// False: results of its own run only. True: results that any run of the engine left for others to use.
-    pub engine: bool,
+    /// Whose results.
+    pub scope: Scope,
+}
+
+/// Among whose results a call looks for one that will do for it, and to whom it leaves its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scope {
+    /// Those of its run.
+    Run,
+    /// Those that any run of the engine left for others to use.
+    Engine,
+    /// Those on a disk that engines share and outlive; as `Engine` while there is none ([`Event::DiskSet`]).
+    Disk,
 }
 
 /// How often and after which delays a failed attempt is tried again.
@@ -336,6 +352,22 @@ pub enum Event {
     Recovered {
         /// The run.
         run: RunId,
+    },
+    /// Whether there is a disk on which results are kept from engine to engine; at first there is none.
+    DiskSet {
+        /// Whether there is.
+        on: bool,
+    },
+    /// The answer to [`Action::Look`].
+    LookedUp {
+        /// The call.
+        call: CallRef,
+        /// The number of the question.
+        look: u64,
+        /// When the result was given that is there, if there is one.
+        given: Option<Time>,
+        /// What the disk knew then of writes; `None` when it could not be read.
+        stamp: Option<Stamp>,
     },
     /// The driver no longer has a result it was told to keep, because its values take too much room.
     ResultDropped {
@@ -531,10 +563,40 @@ pub enum Action {
         /// The result's number from now on.
         entry: EntryId,
     },
-    /// A result is never handed on again.
+    /// A result is never handed on again by this engine.
     Forget {
         /// The result.
         entry: EntryId,
+        /// Why.
+        why: Gone,
+    },
+    /// Look on the disk for a result that will do for this call; answer with [`Event::LookedUp`].
+    Look {
+        /// The call.
+        call: CallRef,
+        /// The number of the question.
+        look: u64,
+    },
+    /// Store the result that this call has just given on the disk, unless something it read was written there since
+    /// `stamp`, or is being written. Its [`Action::Ended`] follows.
+    Store {
+        /// The call.
+        call: CallRef,
+        /// The result's number from now on, for [`Action::Forget`]: what is on disk is not forgotten with it.
+        entry: EntryId,
+        /// What the disk said when the call looked.
+        stamp: Stamp,
+    },
+    /// What the call writes is not what it was: from now until [`Action::CloseWrite`], no result that read it is on the
+    /// disk, nor stored there. That must be durable before the start that follows is done.
+    OpenWrite {
+        /// The call.
+        call: CallRef,
+    },
+    /// What the call wrote will not change by it any more: results that read it may be stored. So with the end of its run.
+    CloseWrite {
+        /// The call.
+        call: CallRef,
     },
     /// A call of a run that forgets has ended, and nothing will be said or asked about it any more. Once per call that
     /// was added; its elements go with it.
@@ -560,6 +622,17 @@ pub enum Action {
     },
 }
 
+/// Why a result is not handed on any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Gone {
+    /// Something it read is written.
+    Written,
+    /// Another needs its room.
+    Room,
+    /// Its run ended, or there is a newer one in its place.
+    Over,
+}
+
 /// Where a result that is handed on comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Source {
@@ -567,6 +640,8 @@ pub enum Source {
     Entry(EntryId),
     /// A call of the same run that has just succeeded.
     Call(CallRef),
+    /// What was found on the disk for this call, and just told.
+    Disk,
 }
 
 /// Why a recorded fact cannot have happened.
@@ -720,4 +795,6 @@ pub enum Cause {
     Elements,
     /// An attempt of another call of the run, whose result will do for it too.
     Flight(CallRef),
+    /// The disk, on which there may be a result that will do for it.
+    Look,
 }

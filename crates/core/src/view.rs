@@ -76,6 +76,7 @@ impl Core {
             State::Approval => Some(Cause::Approval),
             State::Elements => Some(Cause::Elements),
             State::Joined { leader } => Some(Cause::Flight(self.call_ref(leader))),
+            State::Looking => Some(Cause::Look),
             State::Running | State::Aborting { .. } | State::Ended => None,
         }
     }

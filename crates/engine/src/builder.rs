@@ -8,7 +8,7 @@ use crate::message::Message;
 use crate::tables::{BoxLimits, Tables};
 use crate::toolboxes::Toolboxes;
 use fanout_plan::{Catalog, Diagnostic, Severity};
-use fanout_store::Journal;
+use fanout_store::{CacheBounds, Journal};
 use fanout_tools::Toolbox;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,11 +24,19 @@ pub struct EngineBuilder {
     seed: Option<u64>,
     base_dir: Option<PathBuf>,
     state_dir: Option<PathBuf>,
+    cache_bounds: CacheBounds,
 }
 
 impl EngineBuilder {
     pub(crate) fn new() -> EngineBuilder {
-        EngineBuilder { toolboxes: Vec::new(), limits: BTreeMap::new(), seed: None, base_dir: None, state_dir: None }
+        EngineBuilder {
+            toolboxes: Vec::new(),
+            limits: BTreeMap::new(),
+            seed: None,
+            base_dir: None,
+            state_dir: None,
+            cache_bounds: CacheBounds::default(),
+        }
     }
 
     /// Adds the tools of a toolbox.
@@ -57,9 +65,16 @@ impl EngineBuilder {
         self
     }
 
-    /// Where durable runs are recorded ([`Engine::start_durable`]); made when it is not there. Without one, nothing is.
+    /// Where durable runs are recorded ([`Engine::start_durable`]), and results kept whose `cache` has the scope `disk`;
+    /// made when it is not there. Without one, nothing is recorded, and the scope `disk` is that of the engine.
     pub fn state_dir(mut self, path: impl Into<PathBuf>) -> EngineBuilder {
         self.state_dir = Some(path.into());
+        self
+    }
+
+    /// How much is kept of results on disk; the oldest go. Default: 256 MiB and 100,000 results.
+    pub fn cache_bounds(mut self, bounds: CacheBounds) -> EngineBuilder {
+        self.cache_bounds = bounds;
         self
     }
 
@@ -114,7 +129,8 @@ impl EngineBuilder {
         let seed = self.seed.unwrap_or_else(random);
         let journal = self.state_dir.as_deref().map(|dir| open_journal(dir, inbox.clone())).transpose()?;
         let inner = Arc::new_cyclic(|engine| {
-            let driver = Driver::new(tables.clone(), tools, taken, inbox.clone(), engine.clone(), journal.clone());
+            let kept = (journal.clone(), self.cache_bounds);
+            let driver = Driver::new(tables.clone(), tools, taken, inbox.clone(), engine.clone(), kept);
             tokio::spawn(DRIVEN.scope(engine.clone(), driver.drive()));
             let (amounts, toolboxes) = (tables.amounts.clone(), Toolboxes::new(tables));
             EngineInner { inbox, toolboxes, amounts, seed, runs: AtomicU32::new(0), journal }

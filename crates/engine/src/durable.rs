@@ -285,7 +285,7 @@ const FORGET_DURABLE: &str = "a durable run cannot forget its calls: going on wi
 it without `forget`, or not as durable";
 
 /// What a tool is, so that a change is noticed: all of its definition and its version.
-fn identity(tool: &fanout_plan::CatalogTool) -> ToolIdentity {
+pub(crate) fn identity(tool: &fanout_plan::CatalogTool) -> ToolIdentity {
     let hash = |value: &Json| {
         let mut bytes = Vec::new();
         fanout_store::canonical_json(value, &mut bytes);

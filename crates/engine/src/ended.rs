@@ -8,7 +8,7 @@ use crate::event::RunOutcome;
 use crate::event_log::{Happened, Told};
 use crate::forget::Left;
 use crate::hints;
-use crate::report::{AttemptTimes, CallError, CallReport, REPORT_VERSION, Report, WaitReport};
+use crate::report::{AttemptTimes, CacheReport, CallError, CallReport, REPORT_VERSION, Report, WaitReport};
 use crate::run::{RunData, Slot, ms};
 use crate::submitted;
 use crate::tables::Tables;
@@ -216,6 +216,7 @@ impl EndedRun {
         }
         let calls_ms = ms(ran_ns);
         let (id, name) = run.names.clone();
+        let cache = cache_report(&run, &tables);
         discard(run);
         Report {
             v: REPORT_VERSION,
@@ -230,6 +231,7 @@ impl EndedRun {
             waits_ms: waits.0.into_iter().map(|(cause, ms)| (Cow::Borrowed(cause), ms)).collect(),
             calls,
             forgotten,
+            cache,
             output,
             hints,
         }
@@ -277,6 +279,7 @@ impl Report {
             waits_ms: BTreeMap::new(),
             calls: Vec::new(),
             forgotten: None,
+            cache: None,
             output: None,
             hints: vec!["the engine ended before the run did, so there is no account of its calls".to_owned()],
         }
@@ -288,6 +291,15 @@ fn output(run: &RunData) -> Option<JsonText> {
     let scope = run.scope(CallRef { run: run.id, call: 0, element: None });
     let value = template.resolve_or_null(&scope);
     serde_json::value::to_raw_value(&value).ok().map(Arc::from)
+}
+
+fn cache_report(run: &RunData, tables: &Tables) -> Option<CacheReport> {
+    let mut report = CacheReport::default();
+    for (tool, counts) in &run.cache {
+        report.total.add(counts);
+        report.tools.insert(tables.catalog.tool(*tool).spec.name.clone(), *counts);
+    }
+    (!report.tools.is_empty()).then_some(report)
 }
 
 /// The account of a call but for its result.
@@ -362,7 +374,7 @@ fn wait_report(
 }
 
 /// All kinds of causes.
-const CAUSES: [&str; 14] = [
+const CAUSES: [&str; 15] = [
     "input",
     "resolve",
     "key",
@@ -377,6 +389,7 @@ const CAUSES: [&str; 14] = [
     "pause",
     "elements",
     "flight",
+    "cache",
 ];
 
 /// A cause in words: its kind, on what, for which key.
@@ -401,9 +414,13 @@ pub(crate) fn cause(
         Cause::Stop(on) | Cause::Reserved(on) | Cause::Flight(on) => (Some(holder(on)), None),
         Cause::Limit(limit) => (limit_name(run, tables, limit), None),
         Cause::Rate(rate) => (tables.rate_name(rate).cloned(), None),
-        Cause::Resolve | Cause::Backoff | Cause::Doubt | Cause::Approval | Cause::Pause | Cause::Elements => {
-            (None, None)
-        }
+        Cause::Resolve
+        | Cause::Backoff
+        | Cause::Doubt
+        | Cause::Approval
+        | Cause::Pause
+        | Cause::Elements
+        | Cause::Look => (None, None),
     };
     (kind(run.id, cause), on, key)
 }
@@ -427,6 +444,7 @@ pub(crate) fn kind(run: RunId, cause: Cause) -> &'static str {
         Cause::Pause => "pause",
         Cause::Elements => "elements",
         Cause::Flight(_) => "flight",
+        Cause::Look => "cache",
     }
 }
 

@@ -13,6 +13,7 @@ mod builder;
 mod canonical;
 mod critical_path;
 mod defaults;
+mod disk;
 mod driver;
 mod durable;
 mod ended;
@@ -44,7 +45,9 @@ pub use durable::{Durable, RecordedRun, Resume, Started, ToolChange, plan_hash};
 pub use event::{EVENTS_VERSION, Outcome, RunEvent, RunOutcome, What};
 pub use event_log::EventStream;
 pub use handle::{Cancel, DoubtAnswer, Engine, Parent, RunHandle, RunOptions};
-pub use report::{AttemptTimes, CallError, CallReport, Forgotten, REPORT_VERSION, Report, WaitReport};
+pub use report::{
+    AttemptTimes, CacheCounts, CacheReport, CallError, CallReport, Forgotten, REPORT_VERSION, Report, WaitReport,
+};
 pub use schedule::{Schedule, ScheduledCall, ScheduledKey, ScheduledWait};
 pub use snapshot::{Counts, RunningCall, Snapshot, WaitingCall};
 pub use so_far::{Question, SoFar};
@@ -62,8 +65,9 @@ pub mod state {
     pub use crate::durable::wall_clock as now;
     pub use fanout_core::Time;
     pub use fanout_store::{
-        Answer, Counts, JsonText, Keep, Pruned, Reader, Record, RunInfo, RunList, RunState, StoreError, discard,
-        leave_answer, prune, take_answers, would_prune,
+        Answer, CacheBounds, CacheHeld, Cleared, Counts, JsonText, Keep, Pruned, Reader, Record, RunInfo, RunList,
+        RunState, StoreError, ToolHeld, cache_clear, cache_held, discard, leave_answer, prune, take_answers,
+        would_prune,
     };
 }
 pub use fanout_tools as tools;

@@ -2,6 +2,7 @@
 //! It does not know what the driver makes of it.
 
 use crate::approval::Approve;
+use crate::disk::Answer;
 use crate::driver::Accounted;
 use crate::durable::Owned;
 use crate::handle::{DoubtAnswer, SharedGuard};
@@ -47,6 +48,8 @@ pub(crate) enum Message {
     Recover(Box<Recovery>),
     /// The journal tells how far it is.
     Committed(Committed),
+    /// What the cache on disk holds for calls that asked.
+    LookedUp(Vec<Answer>),
     /// The account of a durable run that has ended was made.
     Accounted(Box<Accounted>),
     /// Say what a run looks like.

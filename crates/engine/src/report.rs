@@ -40,6 +40,9 @@ pub struct Report {
     /// How many further calls ended how, of a run that forgets calls that were added; those are not in `calls`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forgotten: Option<Forgotten>,
+    /// What became of results that could be handed on, if there were any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheReport>,
     /// The plan's `output`, filled in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<serde_json::Value>")]
@@ -47,6 +50,49 @@ pub struct Report {
     /// What would make the next run faster or safer, such as tools whose missing declaration made calls run
     /// one by one.
     pub hints: Vec<String>,
+}
+
+/// What became of results that calls could be handed instead of being made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CacheReport {
+    /// All of the run.
+    #[serde(flatten)]
+    pub total: CacheCounts,
+    /// By tool.
+    pub tools: BTreeMap<Arc<str>, CacheCounts>,
+}
+
+/// What became of results, in numbers. `hits + joined + misses` calls could be handed one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CacheCounts {
+    /// Calls that were handed a result that was kept.
+    pub hits: u64,
+    /// Calls that were handed the result of an attempt they waited for.
+    pub joined: u64,
+    /// Calls that were made, since there was nothing for them.
+    pub misses: u64,
+    /// Results of the run that were kept.
+    pub stored: u64,
+    /// Of those that were kept, dropped while the run went on, since something they read was written.
+    pub dropped: u64,
+    /// Dropped to make room while the run went on; on disk, whosever they were.
+    pub evicted: u64,
+    /// Results on disk that were not what had been stored, or could not be read: they count as misses and are removed.
+    pub damaged: u64,
+}
+
+impl CacheCounts {
+    /// Adds the others.
+    pub fn add(&mut self, other: &CacheCounts) {
+        let CacheCounts { hits, joined, misses, stored, dropped, evicted, damaged } = other;
+        self.hits += hits;
+        self.joined += joined;
+        self.misses += misses;
+        self.stored += stored;
+        self.dropped += dropped;
+        self.evicted += evicted;
+        self.damaged += damaged;
+    }
 }
 
 /// Calls that a run did not keep, by outcome; a `foreach` call counts with its elements.
@@ -136,7 +182,7 @@ pub struct AttemptTimes {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct WaitReport {
     /// The kind of cause: `input`, `key`, `limit`, `rate`, `backoff`, `stop`, `other_run`, `reserved`, `doubt`,
-    /// `pause`, `resolve`, `elements`.
+    /// `pause`, `resolve`, `elements`, `approval`, `flight`, `cache`.
     pub cause: Cow<'static, str>,
     /// On which call, limit or rate.
     #[serde(default, skip_serializing_if = "Option::is_none")]

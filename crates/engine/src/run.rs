@@ -7,7 +7,7 @@ use crate::event::What;
 use crate::event_log::{Happened, Noted};
 use crate::forget::{Later, LaterCall};
 use crate::handle::SharedGuard;
-use crate::report::{CallError, WaitReport};
+use crate::report::{CacheCounts, CallError, WaitReport};
 use crate::submitted::Reply;
 use crate::telling::Telling;
 use crate::translate::SettingsCache;
@@ -51,6 +51,8 @@ pub(crate) struct RunData {
     pub(crate) told_waits: HashMap<CallRef, Vec<WaitReport>>,
     /// Calls that were handed the result of another.
     pub(crate) reused: HashSet<CallRef>,
+    /// What became of results that may be handed on, by tool.
+    pub(crate) cache: BTreeMap<ToolId, CacheCounts>,
     /// Calls to which an answer is owed, by index.
     pub(crate) owed: HashMap<u32, Reply>,
     /// What attempts answered with besides their value, until their call has ended.
@@ -242,6 +244,7 @@ impl RunData {
             recovering: None,
             told_waits: HashMap::new(),
             reused: HashSet::new(),
+            cache: BTreeMap::new(),
             owed: HashMap::new(),
             wholes: HashMap::new(),
             last_whole: None,

@@ -182,6 +182,11 @@ impl Simulation {
                     Action::RunEnded { .. } => return,
                     Action::Abort { .. } | Action::Retry { .. } | Action::Ask { .. } | Action::Illegal { .. } => {}
                     Action::Reuse { .. } | Action::Keep { .. } | Action::Forget { .. } | Action::DropCall { .. } => {}
+                    // There is no disk.
+                    Action::Look { .. }
+                    | Action::Store { .. }
+                    | Action::OpenWrite { .. }
+                    | Action::CloseWrite { .. } => {}
                 }
             }
             let timer = self.core.poll_timeout();

@@ -7,7 +7,7 @@ use crate::defaults;
 use crate::reuse;
 use crate::run::Keys;
 use crate::tables::Tables;
-use fanout_core::{CallSpec, Claim, Input, InputKind, Key, LimitId, RunId, Settings};
+use fanout_core::{CallSpec, Claim, Input, InputKind, Key, LimitId, RunId, Scope, Settings};
 use fanout_plan::{
     ArgsView, Effects, InDoubt, NamedKey, Needs, Priority, RetrySpec, SettingsSpec, ValidCall, ValidPlan,
 };
@@ -37,6 +37,8 @@ pub(crate) struct TranslatedCalls {
 pub(crate) struct SettingsCache {
     /// Nothing is handed on in this run.
     without_cache: bool,
+    /// Some call may keep its result on disk.
+    wants_disk: bool,
     /// Calls go before the run does: only what they share with their tool stays where it is.
     forgets: bool,
     /// The limits of the plan.
@@ -121,6 +123,11 @@ impl SettingsCache {
         self.without_cache
     }
 
+    /// Some call may keep its result on disk.
+    pub(crate) fn wants_disk(&self) -> bool {
+        self.wants_disk
+    }
+
     /// The calls that follow are forgotten.
     pub(crate) fn forget_added(&mut self) {
         self.forgets = true;
@@ -169,6 +176,8 @@ impl SettingsCache {
         let known = self.settings.get(&shared).cloned();
         let settings = known.unwrap_or_else(|| {
             let made = Arc::new(self.make(tables, call));
+            // Also where nothing is handed on: what is written still counts.
+            self.wants_disk |= reuse::policy(call).is_some_and(|reuse| reuse.scope == Scope::Disk);
             self.settings.insert(shared, made.clone());
             made
         });

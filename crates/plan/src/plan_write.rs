@@ -116,6 +116,7 @@ pub(crate) fn settings(own: &SettingsSpec, call: &mut Map<String, Value>) {
     let scope = |scope| match scope {
         CacheScope::Run => "run",
         CacheScope::Engine => "engine",
+        CacheScope::Disk => "disk",
     };
     let written = cache.map(|cache| match (cache.scope, cache.ttl) {
         (None, _) => json!(false),

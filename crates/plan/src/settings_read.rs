@@ -49,7 +49,7 @@ fn cache(node: &Node, at: &At<'_>, problems: &mut Problems) -> Option<CacheSpec>
         return None;
     }
     let mut fields = Fields::of(node, at, "`cache`", problems)?;
-    let scopes = [("run", CacheScope::Run), ("engine", CacheScope::Engine)];
+    let scopes = [("run", CacheScope::Run), ("engine", CacheScope::Engine), ("disk", CacheScope::Disk)];
     let spec = CacheSpec {
         scope: Some(fields.word("scope", &scopes, problems).unwrap_or(CacheScope::Run)),
         ttl: fields.duration("ttl", problems),

@@ -230,6 +230,8 @@ pub enum CacheScope {
     Run,
     /// All runs of an engine.
     Engine,
+    /// All runs of all engines with the same state directory; as `Engine` in one without.
+    Disk,
 }
 
 /// When somebody has to approve a call before it runs.

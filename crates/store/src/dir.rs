@@ -113,6 +113,11 @@ impl DataDir {
         }
     }
 
+    /// The file of a lock is not needed any more. One that cannot be removed does no harm.
+    pub(crate) fn forget_lock(&self, name: &str) {
+        let _ = std::fs::remove_file(self.lock_of(name));
+    }
+
     /// Whether somebody holds the lock of a run now. Asking makes no file.
     pub(crate) fn is_locked(&self, run: &str) -> bool {
         File::open(self.lock_of(run)).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))

@@ -1,16 +1,18 @@
 //! The journal as a process that runs plans holds it: begins and takes over runs, appends batches of records.
 //! It does not know how they are written (`writer.rs`); it never waits for the disk unless it says so.
 
-use crate::cache::CacheChange;
+use crate::cache::{CacheChange, Evicted, cache_used};
 use crate::dir::{DataDir, Locked};
-use crate::error::{Result, StoreError, refuse};
+use crate::error::{Result, StoreError, refuse, sqlite};
 use crate::queue::{Queue, Ticket};
 use crate::records::Record;
 use crate::runs::{Counts, NewRun, RunInfo, RunNumber, RunState};
 use crate::schema;
 use crate::writer::{Reply, Request, Writer};
 use fanout_core::Time;
+use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
@@ -56,6 +58,8 @@ impl Batch {
 pub enum Committed {
     /// All batches up to this one are on disk.
     UpTo(Ticket),
+    /// In a commit told next, results on disk had to make room.
+    Evicted(Vec<Evicted>),
     /// A commit failed. Nothing behind the last `UpTo` counts, and nothing more will be written.
     Stopped(StoreError),
 }
@@ -118,6 +122,8 @@ pub struct Journal {
     dir: DataDir,
     queue: Arc<Queue<Request>>,
     writer: Option<JoinHandle<()>>,
+    token: Arc<str>,
+    cache_used: bool,
 }
 
 impl Journal {
@@ -147,11 +153,23 @@ impl Journal {
     pub fn open(dir: &Path, notify: Notify) -> Result<Journal> {
         let dir = DataDir::create(dir)?;
         let connection = schema::open_write(&dir)?;
+        let cache_used = cache_used(&connection).map_err(|error| sqlite("look into the cache", &error))?;
         let queue = Arc::new(Queue::new());
         let writer = Writer::new(dir.clone(), connection, queue.clone(), notify);
         let thread = std::thread::Builder::new().name("fanout-journal".into()).spawn(move || writer.run());
         let thread = thread.map_err(|error| refuse("state_io", format!("cannot start the writer: {error}")))?;
-        Ok(Journal { dir, queue, writer: Some(thread) })
+        Ok(Journal { dir, queue, writer: Some(thread), token: token(), cache_used })
+    }
+
+    /// Whether anything had been kept in the cache of this directory when it was opened, or could have been.
+    pub fn cache_used(&self) -> bool {
+        self.cache_used
+    }
+
+    /// A name for this process in the cache on disk ([`crate::CacheOwner::Process`]). Others can tell whether it lives
+    /// from its first open write on.
+    pub fn token(&self) -> &Arc<str> {
+        &self.token
     }
 
     /// Adds a run, waiting until it is on disk.
@@ -257,6 +275,13 @@ impl Drop for Journal {
         // What is let go now goes at once.
         drop(self.queue.stop(gone()));
     }
+}
+
+/// A name that no other journal has, of this process or another.
+fn token() -> Arc<str> {
+    static OPENED: AtomicU64 = AtomicU64::new(0);
+    let random = RandomState::new().hash_one(0);
+    format!("writer-{}-{random:x}-{}", std::process::id(), OPENED.fetch_add(1, Ordering::Relaxed)).into()
 }
 
 fn gone() -> StoreError {

@@ -18,7 +18,10 @@ mod writer;
 
 pub use answers::{Answer, leave_answer, take_answers};
 pub use blobs::{BlobRef, INLINE_BYTES_MAX};
-pub use cache::{CacheChange, CacheEntry, CacheKey, CacheStats, DiskCache, Hit, KeyPath, MemoryCache, canonical_json};
+pub use cache::{
+    CacheBounds, CacheChange, CacheEntry, CacheHeld, CacheKey, CacheOwner, CacheWrite, Cleared, DiskCache, Evicted,
+    Found, KeyPath, Looked, ToolHeld, cache_clear, cache_held, canonical_json,
+};
 pub use error::{RecordPlace, StoreError};
 pub use journal::{Batch, Begun, Committed, Journal, Notify, OwnedRun, Summary};
 pub use prune::{Keep, Pruned, discard, prune, would_prune};

@@ -15,7 +15,7 @@ pub const SCHEMA_VERSION: usize = STEPS.len();
 const _: () = assert!(ffi::SQLITE_VERSION_NUMBER >= 3_051_003);
 
 /// The step at index `n` makes version `n + 1` of version `n`. A step that was released is never changed.
-const STEPS: &[&str] = &[include_str!("schema_1.sql")];
+const STEPS: &[&str] = &[include_str!("schema_1.sql"), include_str!("schema_2.sql")];
 
 /// `fano`, so that `file` and we ourselves know whose database it is.
 const APPLICATION_ID: i32 = 0x6661_6e6f;

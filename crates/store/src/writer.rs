@@ -2,7 +2,7 @@
 //! It does not know who waits for what; after a commit that failed it writes nothing more.
 
 use crate::blobs::{BlobRef, INLINE_BYTES_MAX, NewBlobs};
-use crate::cache::CacheWriter;
+use crate::cache::{CacheChange, CacheOwner, CacheWrite, CacheWriter};
 use crate::dir::{DataDir, Locked};
 use crate::error::{Result, StoreError, refuse, sqlite};
 use crate::journal::{Batch, Committed, Notify, Summary};
@@ -48,6 +48,8 @@ pub(crate) struct Writer {
     /// Runs whose rows are to be written at the end of the turn.
     changed: Vec<RunNumber>,
     cache: CacheWriter,
+    /// The lock by which others see that this process lives.
+    owner: Option<(Arc<str>, Locked)>,
 }
 
 /// A run that gets records.
@@ -65,7 +67,7 @@ type Answers = Vec<Box<dyn FnOnce()>>;
 impl Writer {
     pub(crate) fn new(dir: DataDir, connection: Connection, queue: Arc<Queue<Request>>, notify: Notify) -> Writer {
         let (runs, changed, cache) = (HashMap::new(), Vec::new(), CacheWriter::default());
-        Writer { dir, connection, queue, notify, runs, changed, cache }
+        Writer { dir, connection, queue, notify, runs, changed, cache, owner: None }
     }
 
     pub(crate) fn run(mut self) {
@@ -78,15 +80,23 @@ impl Writer {
                 Err(error) => {
                     // Not even a rollback is needed: closing the connection forgets the transaction.
                     let left = self.queue.stop(error.clone());
+                    // What it has open may still be written: it lives on for others until the process ends.
+                    std::mem::forget(self.owner.take());
                     requests.into_iter().chain(left).for_each(|request| request.fail(&error));
                     return (self.notify)(Committed::Stopped(error));
                 }
             }
         }
+        if let Some((token, _held)) = &self.owner {
+            self.dir.forget_lock(token);
+        }
     }
 
     fn committed(&mut self, last: Ticket, answers: Answers) {
         self.queue.committed(last);
+        if !self.cache.evicted.is_empty() {
+            (self.notify)(Committed::Evicted(std::mem::take(&mut self.cache.evicted)));
+        }
         (self.notify)(Committed::UpTo(last));
         answers.into_iter().for_each(|answer| answer());
         for run in self.changed.drain(..) {
@@ -229,7 +239,22 @@ impl Writer {
             (run.info.state, run.info.counts) = (*state, *counts);
             run.info.updated = run.info.updated.max(*at);
         }
-        batch.cache.iter().try_for_each(|change| self.cache.apply(change, &self.connection).map_err(at))
+        for change in &batch.cache {
+            self.hold_owner(change)?;
+            self.cache.apply(change, &self.dir, &self.connection).map_err(at)?;
+        }
+        Ok(())
+    }
+
+    /// Before anybody can see a write of this process, they can see that it lives.
+    fn hold_owner(&mut self, change: &CacheChange) -> Result<()> {
+        let CacheChange::Open(CacheWrite { owner: CacheOwner::Process(token), .. }) = change else { return Ok(()) };
+        if self.owner.is_none() {
+            let lock = self.dir.try_lock(token)?;
+            let lock = lock.ok_or_else(|| refuse("state_io", format!("another process has the name {token}")))?;
+            self.owner = Some((token.clone(), lock));
+        }
+        Ok(())
     }
 }
 

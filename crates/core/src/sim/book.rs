@@ -3,6 +3,7 @@
 
 use super::cells::{Touch, masks};
 use super::handed::{self, Kept};
+use super::shelf::Looks;
 use super::truth::{self, Decision, Store};
 use super::world::World;
 use crate::types::*;
@@ -94,6 +95,8 @@ pub(super) struct Call {
     pub(super) ready_since: Option<(u64, u64)>,
     /// Starts from here on may have passed it: those of the turn in which it became ready did too.
     pub(super) passed_since: u64,
+    /// How many effects there had been when its attempt started.
+    pub(super) read_at: usize,
 }
 
 /// What an attempt did.
@@ -182,6 +185,9 @@ pub(super) struct Book<'w> {
     pub(super) before: Rc<[Vec<Call>]>,
     /// How often each call that must not run twice took effect, in all lives, whoever knows of it.
     pub(super) ledger: Option<HashMap<CallRef, u32>>,
+    /// The keys of all effects in all lives, in order.
+    pub(super) history: Vec<u64>,
+    pub(super) looks: Looks,
 }
 
 impl Call {
@@ -224,6 +230,7 @@ impl Call {
             dropped: false,
             ready_since: None,
             passed_since: 0,
+            read_at: 0,
         }
     }
 
@@ -322,6 +329,8 @@ impl<'w> Book<'w> {
             starts_before: 0,
             before: Rc::new([]),
             ledger: None,
+            history: Vec::new(),
+            looks: Looks::default(),
         }
     }
 
@@ -337,6 +346,7 @@ impl<'w> Book<'w> {
         }
         next.before = before.into();
         next.ledger.clone_from(&self.ledger);
+        next.history.clone_from(&self.history);
         (next.now, next.last, next.told, next.starts) = (now, now, now, self.starts);
         next
     }
@@ -479,6 +489,7 @@ impl<'w> Book<'w> {
         call.start(attempt.attempt, now, Effect { took: false, again: call.rekeys, value });
         call.held = needs;
         call.flies = flies;
+        call.read_at = self.history.len();
         call.given = given;
         self.holding.push(Holding { who, reads: call.reads, writes: call.writes });
         self.starts += 1;
@@ -513,6 +524,9 @@ impl<'w> Book<'w> {
                 last.took = true;
             }
             truth::write(&mut run.store, call.writes, call.value_now);
+            if call.writes != 0 {
+                self.history.push(call.writes);
+            }
         }
     }
 
@@ -622,8 +636,9 @@ impl Book<'_> {
                 self.on_run(*run, |r| r.recovering = false);
                 self.expire();
             }
-            Event::ResultDropped { entry } => self.hand(&Action::Forget { entry: *entry }),
-            Event::Resolved { .. } | Event::Tick => {}
+            Event::ResultDropped { entry } => self.hand(&Action::Forget { entry: *entry, why: Gone::Room }),
+            Event::LookedUp { call, .. } => _ = self.looks.open.remove(call),
+            Event::Resolved { .. } | Event::DiskSet { .. } | Event::Tick => {}
         }
     }
 
@@ -682,8 +697,7 @@ impl Book<'_> {
     /// Somebody is asked whether a call may run.
     pub(super) fn asked(&mut self, who: CallRef, until: Time) {
         if let Some(call) = self.find_mut(who) {
-            call.said = Some(Said::Ask);
-            call.stage = Stage::Approval(until);
+            (call.said, call.stage) = (Some(Said::Ask), Stage::Approval(until));
         }
     }
 
@@ -766,6 +780,7 @@ impl Book<'_> {
                 }
             }
             Action::Illegal { .. } | Action::Reuse { .. } | Action::Keep { .. } | Action::Forget { .. } => {}
+            Action::Look { .. } | Action::Store { .. } | Action::OpenWrite { .. } | Action::CloseWrite { .. } => {}
             Action::RunEnded { run, .. } => {
                 let run = &mut self.runs[run.0 as usize];
                 run.ended = true;

@@ -62,6 +62,12 @@ impl Node {
         node
     }
 
+    /// A node anywhere under this one, mostly deep.
+    pub(super) fn under_all(self, rng: &mut Rng) -> Node {
+        let deeper = rng.pick(&[0, 1, 1, 2, 2, 3]);
+        self.under(rng, deeper, 2)
+    }
+
     /// The name of a key, for traces.
     pub(super) fn name_of(key: &Key) -> String {
         let mut all = vec![Node::ROOT];

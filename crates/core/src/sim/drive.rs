@@ -6,6 +6,7 @@ use super::cells::Node;
 use super::lives::{Disk, Journal};
 use super::oracle::Oracle;
 use super::rng::{Rng, mix};
+use super::shelf::{Shelf, Stored, Stranger};
 use super::truth::Decision;
 use super::world::{Fate, MS, Timed, WhenAborted, World, claims};
 use super::{Scheduler, Violation};
@@ -27,6 +28,9 @@ pub(super) enum Coming {
     Settle { attempt: AttemptRef },
     Child { run: u32, parent: AttemptRef },
     Approve { call: CallRef },
+    Look { call: CallRef, look: u64 },
+    LookedUp { found: Option<Stored>, event: Event },
+    Stranger(Stranger),
     Fact(Event),
     Disk(Disk),
 }
@@ -59,6 +63,7 @@ pub(super) struct Drive<'w, S> {
     pub(super) record: Option<Vec<Turn>>,
     /// What is kept of the runs, in a world in which the engine dies.
     pub(super) journal: Option<Box<Journal>>,
+    pub(super) shelf: Shelf,
     events: Vec<Event>,
     actions: Vec<Action>,
 }
@@ -89,6 +94,7 @@ impl<'w, S: Scheduler> Drive<'w, S> {
             fault: None,
             record: None,
             journal: None,
+            shelf: Shelf::default(),
             events: Vec::new(),
             actions: Vec::new(),
         }
@@ -110,6 +116,9 @@ impl<'w, S: Scheduler> Drive<'w, S> {
         }
         for (rate, &(period, burst)) in (0..).zip(&self.world.rates) {
             self.deliver(Event::RateSet { rate: RateId(rate), period, burst })?;
+        }
+        if self.world.disk {
+            self.deliver(Event::DiskSet { on: true })?;
         }
         Ok(())
     }
@@ -188,6 +197,13 @@ impl<'w, S: Scheduler> Drive<'w, S> {
         if let Coming::Disk(what) = coming {
             return self.disk(what);
         }
+        if let Coming::Look { call, look } = coming {
+            return self.looked(call, look).map_err(|what| self.wrong(what));
+        }
+        if let Coming::Stranger(does) = coming {
+            self.stranger(does);
+            return Ok(());
+        }
         // A fact is recorded behind all that followed from those before it, so that it is told only then.
         let alone = self.journal.is_some();
         let event = self.event(coming);
@@ -212,7 +228,13 @@ impl<'w, S: Scheduler> Drive<'w, S> {
             Coming::Fact(event) => Some(event),
             Coming::Resolved { call, again } => Some(self.resolved(call, again, None)),
             Coming::Approve { call } => self.approved(call),
-            Coming::Disk(_) => None,
+            Coming::Disk(_) | Coming::Look { .. } | Coming::Stranger(_) => None,
+            Coming::LookedUp { found, event } => {
+                if let (Event::LookedUp { call, .. }, Some(found)) = (&event, found) {
+                    self.book.looks.found.insert(*call, found);
+                }
+                Some(event)
+            }
             Coming::Report { attempt, end } => {
                 if self.book.is_live(attempt) {
                     let took = match end {
@@ -311,10 +333,11 @@ impl<'w, S: Scheduler> Drive<'w, S> {
     }
 
     /// What a call has in common with others that ask the same.
-    fn identity(&self, call: CallRef) -> Option<Identity> {
+    pub(super) fn identity(&self, call: CallRef) -> Option<Identity> {
         let (tool, args) = self.book.plan(call).same?;
         let args = if self.fault == Some(Fault::ArgumentForgotten) { 0 } else { args };
-        Some(Identity(u128::from(tool) << 64 | u128::from(args)))
+        let version = if self.fault == Some(Fault::VersionForgotten) { 0 } else { self.shelf.version };
+        Some(Identity(u128::from(version) << 96 | u128::from(tool) << 64 | u128::from(args)))
     }
 
     /// Somebody is asked whether a call may run, and mostly answers in time.
@@ -380,6 +403,7 @@ impl<'w, S: Scheduler> Drive<'w, S> {
             if !self.state_only {
                 self.oracle.action(&self.book, &action).map_err(|what| self.wrong(what))?;
             }
+            self.remember_on_disk(&action);
             self.remember_order(&action);
             self.book.action(&action);
             if let Action::RunEnded { run, .. } = &action
@@ -402,7 +426,7 @@ impl<'w, S: Scheduler> Drive<'w, S> {
             return Ok(());
         }
         let oracle = &mut self.oracle;
-        let checked = oracle.quiet(&mut self.book, &mut self.core);
+        let checked = oracle.quiet(&mut self.book, &mut self.core).and_then(|()| self.doubts_are_open());
         checked.map_err(|what| self.wrong(what))
     }
 
@@ -439,7 +463,8 @@ impl<'w, S: Scheduler> Drive<'w, S> {
                     self.after(MS, Coming::Report { attempt: child.parent, end: child.report });
                 }
             }
-            Action::Keep { entry, .. } => {
+            Action::Look { call, look } => self.look(*call, *look),
+            Action::Keep { entry, .. } | Action::Store { entry, .. } => {
                 if self.rng.percent(10) {
                     let delay = self.rng.between(0, 30) * MS;
                     self.after(delay, Coming::Fact(Event::ResultDropped { entry: *entry }));
@@ -449,6 +474,8 @@ impl<'w, S: Scheduler> Drive<'w, S> {
             | Action::Illegal { .. }
             | Action::Ended(_)
             | Action::Reuse { .. }
+            | Action::OpenWrite { .. }
+            | Action::CloseWrite { .. }
             | Action::Forget { .. }
             | Action::DropCall { .. } => {}
         }
@@ -550,8 +577,13 @@ fn digest(action: &Action) -> u64 {
         Action::Reuse { call, from: Source::Entry(entry) } => mix(mix(12, entry.0), place(*call)),
         Action::Reuse { call, from: Source::Call(other) } => mix(mix(13, place(*other)), place(*call)),
         Action::Keep { call, entry } => mix(mix(14, entry.0), place(*call)),
-        Action::Forget { entry } => mix(15, entry.0),
-        Action::DropCall { call } => mix(16, place(*call)),
+        Action::DropCall { call } => mix(21, place(*call)),
+        Action::Forget { entry, why } => mix(15 + *why as u64 * 64, entry.0),
+        Action::Reuse { call, from: Source::Disk } => mix(16, place(*call)),
+        Action::Look { call, look } => mix(mix(17, *look), place(*call)),
+        Action::Store { call, entry, stamp } => mix(mix(mix(18, stamp.0), entry.0), place(*call)),
+        Action::OpenWrite { call } => mix(19, place(*call)),
+        Action::CloseWrite { call } => mix(20, place(*call)),
     }
 }
 

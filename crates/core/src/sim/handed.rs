@@ -47,7 +47,7 @@ impl Book<'_> {
     }
 
     /// The masks of all that is in doubt, in one run or in all.
-    fn doubts(&self, run: Option<RunId>) -> u64 {
+    pub(super) fn doubts(&self, run: Option<RunId>) -> u64 {
         let runs = self.runs.iter().filter(|r| r.added && !r.ended && run.is_none_or(|run| run == r.id));
         let calls = runs.flat_map(|r| &r.calls).flat_map(|c| std::iter::once(c).chain(&c.elements));
         calls.filter(|c| c.doubt).fold(0, |all, c| all | c.writes)
@@ -56,19 +56,21 @@ impl Book<'_> {
     /// Takes note of an order about results that was found right, and of what ends with a call or a run.
     pub(super) fn hand(&mut self, action: &Action) {
         match action {
-            Action::Keep { call, entry } => {
+            Action::Keep { call, entry } | Action::Store { call, entry, .. } => {
                 if let Some(c) = self.find(*call) {
                     let (reads, value, given) = (c.reads, c.value_now, self.now);
                     self.kept.push(Kept { entry: *entry, leader: *call, reads, value, given, spoilt: false });
                 }
             }
-            Action::Forget { entry } => self.kept.retain(|k| k.entry != *entry),
+            Action::Look { call, .. } => _ = self.looks.open.insert(*call),
+            Action::Forget { entry, .. } => self.kept.retain(|k| k.entry != *entry),
             Action::Reuse { call, from } => {
                 let found = match from {
                     Source::Entry(entry) => {
                         self.kept.iter().find(|k| k.entry == *entry).map(|k| (k.leader, k.value, Some(k.given)))
                     }
                     Source::Call(leader) => self.find(*leader).map(|c| (*leader, c.value_now, None)),
+                    Source::Disk => self.looks.found.remove(call).map(|f| (f.leader, f.value, Some(f.given))),
                 };
                 if let (Some((leader, value, given)), Some(c)) = (found, self.find_mut(*call)) {
                     (c.value_now, c.handed) = (value, Some((leader, given)));
@@ -143,7 +145,7 @@ pub(super) fn abort(book: &Book<'_>, call: &Call, reason: AbortReason) -> Checke
 /// Checks one order about results.
 pub(super) fn action(book: &Book<'_>, action: &Action) -> Checked {
     match action {
-        Action::Keep { call, entry } => match book.find(*call) {
+        Action::Keep { call, entry } | Action::Store { call, entry, .. } => match book.find(*call) {
             Some(call) => keep(book, call, *entry),
             None => Err(format!("{action:?} names a call that is not there")),
         },
@@ -151,13 +153,15 @@ pub(super) fn action(book: &Book<'_>, action: &Action) -> Checked {
             Some(call) => reuse(book, call, *from),
             None => Err(format!("{action:?} names a call that is not there")),
         },
-        Action::Forget { entry } => {
+        Action::Forget { entry, .. } => {
             let known = book.kept.iter().any(|k| k.entry == *entry);
             ensure(known, || format!("{entry:?} is forgotten and was not kept"))
         }
         Action::RunEnded { run, .. } => {
-            let left =
-                book.kept.iter().find(|k| k.leader.run == *run && !book.reuse(k.leader).is_some_and(|r| r.engine));
+            let left = book
+                .kept
+                .iter()
+                .find(|k| k.leader.run == *run && book.reuse(k.leader).is_some_and(|r| r.scope == Scope::Run));
             left.map_or(Ok(()), |k| Err(format!("r{} ended, and {:?}, which is its own, is kept", run.0, k.entry)))
         }
         _ => Ok(()),
@@ -186,6 +190,13 @@ fn reuse(book: &Book<'_>, call: &Call, from: Source) -> Checked {
             ensure(!run.paused || run.paused_at == book.now, || say("in a paused run"))?;
             (kept.leader, kept.reads)
         }
+        // Whether it was stale when it was found was checked then.
+        Source::Disk => {
+            let found = book.looks.found.get(&call.who).ok_or_else(|| say("and nothing was found"))?;
+            ensure(wanted.scope == Scope::Disk, || say("and does not want it from there"))?;
+            ensure(!run.paused || run.paused_at == book.now, || say("in a paused run"))?;
+            (found.leader, found.reads)
+        }
         Source::Call(leader) => {
             let other = book.find(leader).ok_or_else(|| say("which is not there"))?;
             let succeeded = other.outcome == Some((Outcome::Succeeded, Reason::Tool));
@@ -196,7 +207,7 @@ fn reuse(book: &Book<'_>, call: &Call, from: Source) -> Checked {
     };
     ensure(reads == call.reads && call.writes == 0, || say("which has other keys"))?;
     ensure(book.plan(leader).same == book.plan(call.who).same, || say("which was told something else"))?;
-    let shared = wanted.engine && book.reuse(leader).is_some_and(|r| r.engine);
+    let shared = wanted.scope != Scope::Run && book.reuse(leader).is_some_and(|r| r.scope != Scope::Run);
     ensure(leader.run == call.who.run || shared, || say("which is of another run"))
 }
 

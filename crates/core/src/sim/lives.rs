@@ -8,11 +8,13 @@ use super::book::{Stage, name};
 use super::drive::{Coming, Drive, say_event};
 use super::oracle::Oracle;
 use super::rng::mix;
+use super::shelf::{Op, Stranger};
 use super::world::{MS, Timed, World};
 use super::{Options, Scheduler, Violation};
 use crate::types::*;
 use crate::{Core, Fault};
 use hashbrown::HashMap;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write;
 
@@ -35,6 +37,8 @@ enum Record {
     /// What came from outside, by its number in the world.
     Timed(usize),
     Fact(Event),
+    /// A change to the disk of results.
+    Op(Op),
 }
 
 /// The end of a call that is on disk: no later life may tell another.
@@ -48,6 +52,8 @@ pub(super) struct Journal {
     /// So many are on disk for good, and so many are on their way there.
     durable: usize,
     committed: usize,
+    /// So many have changed the disk of results.
+    applied: usize,
     /// When the last commit is acknowledged.
     synced_at: u64,
     /// Starts that wait for the commit that holds the record before this number.
@@ -100,14 +106,22 @@ fn lives(drive: &mut Drive<'_, Core>, steps_max: u64) -> Result<(), Violation> {
     let mut left = drive.world.deaths;
     drive.begin()?;
     drive.schedule(&timed, Time(0), left);
+    drive.strangers(Time(0));
     loop {
         drive.go_on(steps_max)?;
         if left == 0 {
             return Ok(());
         }
         left -= 1;
-        timed = drive.die();
+        timed = drive.die()?;
         drive.rise(&timed, left)?;
+    }
+}
+
+impl Journal {
+    /// Nothing more is kept.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.is_some()
     }
 }
 
@@ -130,8 +144,8 @@ impl Drive<'_, Core> {
 
     /// The engine dies. Some attempts take effect all the same, and some of what was not on disk for good is lost.
     /// Gives what still comes from outside: what was lost is done again by who did it.
-    fn die(&mut self) -> Vec<usize> {
-        let Some(mut journal) = self.journal.take() else { return Vec::new() };
+    fn die(&mut self) -> Result<Vec<usize>, Violation> {
+        let Some(mut journal) = self.journal.take() else { return Ok(Vec::new()) };
         let launched: Vec<CallRef> = self.book.holding.iter().map(|h| h.who).collect();
         for who in launched {
             let waits = |u: &(AttemptRef, usize)| u.0.call == who && journal.fault != Some(Fault::FailedLaunches);
@@ -140,13 +154,23 @@ impl Drive<'_, Core> {
                 self.book.effect(who, true);
             }
         }
+        let unlaunched: Vec<CallRef> = journal.unlaunched.iter().map(|u| u.0.call).collect();
+        self.leave_doubts(&unlaunched);
         let left = journal.failed.unwrap_or_else(|| self.torn(&journal));
+        self.apply_all(&journal.records[journal.applied..left])?;
+        self.settle_shelf();
         if let Some(trace) = &mut self.trace {
             let all = journal.records.len();
             let _ = writeln!(trace, "{:>8}.000000 !! dead: {left} of {all} records are left", self.book.now.0 / MS);
         }
         let coming = std::mem::take(&mut self.coming);
         let slab = std::mem::take(&mut self.slab);
+        // Another process goes on with what it does.
+        for Reverse((_, i)) in coming.clone().into_sorted_vec().into_iter().rev() {
+            if let Some(Coming::Stranger(does @ (Stranger::Write { .. } | Stranger::Close { .. }))) = slab[i as usize] {
+                self.stranger(does);
+            }
+        }
         let mut timed: Vec<usize> = std::mem::take(&mut journal.postponed);
         timed.extend(coming.iter().filter_map(|c| match slab[c.0.1 as usize] {
             Some(Coming::Timed(i)) => Some(i),
@@ -154,7 +178,7 @@ impl Drive<'_, Core> {
         }));
         timed.extend(journal.records.drain(left..).filter_map(|record| match record {
             Record::Timed(i) => Some(i),
-            Record::Fact(_) => None,
+            Record::Fact(_) | Record::Op(_) => None,
         }));
         timed.sort_unstable();
         for &(place, who) in journal.ends.iter().filter(|end| end.0 <= left) {
@@ -171,9 +195,10 @@ impl Drive<'_, Core> {
             sworn: journal.sworn,
             durable: left,
             committed: left,
+            applied: left,
             ..Journal::default()
         }));
-        timed
+        Ok(timed)
     }
 
     /// How many records a crash leaves.
@@ -198,6 +223,8 @@ impl Drive<'_, Core> {
         self.book = self.book.reborn(now);
         self.oracle = Oracle::default();
         self.begin()?;
+        self.shelf.version += u64::from(self.rng.percent(30));
+        self.strangers(now);
         let mut last = now;
         if self.rng.percent(50) {
             self.later(now.0, Coming::Disk(Disk::Recover(None)));
@@ -256,10 +283,7 @@ impl<S: Scheduler> Drive<'_, S> {
     /// Something happens to the disk or the engine.
     pub(super) fn disk(&mut self, what: Disk) -> Result<(), Violation> {
         match what {
-            Disk::Synced(count) => {
-                self.synced(count);
-                Ok(())
-            }
+            Disk::Synced(count) => self.synced(count),
             Disk::Failed => self.failed(),
             Disk::Recover(run) => self.recover(run),
             Disk::Crash => {
@@ -272,15 +296,29 @@ impl<S: Scheduler> Drive<'_, S> {
     }
 
     /// A commit is acknowledged: what waited for it is launched.
-    fn synced(&mut self, count: usize) {
-        let Some(journal) = self.journal.as_mut().filter(|j| j.failed.is_none()) else { return };
+    fn synced(&mut self, count: usize) -> Result<(), Violation> {
+        let Some(journal) = self.journal.as_mut().filter(|j| j.failed.is_none()) else { return Ok(()) };
         journal.durable = count;
+        let ops: Vec<Record> = journal.records.get(journal.applied..count).unwrap_or_default().to_vec();
+        journal.applied = journal.applied.max(count);
+        self.apply_all(&ops)?;
+        let Some(journal) = &mut self.journal else { return Ok(()) };
         let (launched, waiting) = std::mem::take(&mut journal.unlaunched).into_iter().partition(|u| u.1 < count);
         journal.unlaunched = waiting;
         let launched: Vec<(AttemptRef, usize)> = launched;
         for (attempt, _) in launched {
             self.start(attempt);
         }
+        Ok(())
+    }
+
+    fn apply_all(&mut self, records: &[Record]) -> Result<(), Violation> {
+        for record in records {
+            if let Record::Op(op) = record {
+                self.apply(op).map_err(|what| self.wrong(what))?;
+            }
+        }
+        Ok(())
     }
 
     /// Nothing more is kept: what waits for its record never starts, and the runs are drained.
@@ -300,6 +338,9 @@ impl<S: Scheduler> Drive<'_, S> {
             }
             let end = AttemptEnd::Failed { class: FailureClass::Permanent, reached: Reached::No, retry_after: None };
             self.after(0, Coming::Report { attempt, end });
+        }
+        if self.world.disk {
+            self.deliver(Event::DiskSet { on: false })?;
         }
         for run in 0..self.book.runs.len() {
             if self.book.runs[run].added && !self.book.runs[run].ended {
@@ -330,6 +371,11 @@ impl<S: Scheduler> Drive<'_, S> {
         if let Some(journal) = self.journal.as_mut().filter(|j| j.failed.is_none()) {
             journal.records.push(record);
         }
+    }
+
+    /// Keeps a change to the disk of results, with what is recorded beside it.
+    pub(super) fn keep_op(&mut self, op: Op) {
+        self.keep(Record::Op(op));
     }
 
     fn keep_fact(&mut self, event: Event) {
@@ -394,7 +440,13 @@ impl<S: Scheduler> Drive<'_, S> {
             | Action::Ask { attempt, .. } => attempt.call,
             Action::Ended(end) => end.call,
             Action::Reuse { call, .. } => *call,
-            Action::Keep { .. } | Action::Forget { .. } | Action::DropCall { .. } => return,
+            Action::Keep { .. }
+            | Action::Forget { .. }
+            | Action::DropCall { .. }
+            | Action::Look { .. }
+            | Action::Store { .. }
+            | Action::OpenWrite { .. }
+            | Action::CloseWrite { .. } => return,
             Action::Resolve { .. } | Action::Illegal { .. } | Action::RunEnded { .. } => return,
         };
         if matches!(action, Action::Ended(_)) && journal.failed.is_none() {
@@ -524,6 +576,7 @@ impl<S: Scheduler> Drive<'_, S> {
             let event = match record {
                 Record::Timed(i) => self.timed_before(*i),
                 Record::Fact(event) => Some(event.clone()),
+                Record::Op(_) => None,
             };
             let Some(event) = event.filter(|e| run.is_none() || run_of(e) == run) else { continue };
             if !self.told(event)? || self.out_of_patience() {
@@ -541,6 +594,7 @@ impl<S: Scheduler> Drive<'_, S> {
             }
             if self.book.runs[i].recovering && run.is_none_or(|r| r == id) {
                 self.told(Event::Recovered { run: id })?;
+                self.doubts_told(id);
                 self.sworn(id)?;
             }
         }
@@ -579,7 +633,11 @@ impl<S: Scheduler> Drive<'_, S> {
     }
 
     /// Tells a fact from the record, and answers what the core asks then. Gives whether the fact was taken in.
-    fn told(&mut self, event: Event) -> Result<bool, Violation> {
+    fn told(&mut self, mut event: Event) -> Result<bool, Violation> {
+        if let Event::Resolved { call, resolution: Resolution::Run { same, .. } } = &mut event {
+            // What its tool is now, not what it was.
+            *same = self.identity(*call);
+        }
         let possible = Oracle::recorded(&self.book, &event);
         let there = run_of(&event).is_some_and(|run| self.recovers(run));
         if possible.is_ok() {
@@ -698,6 +756,11 @@ fn run_of(event: &Event) -> Option<RunId> {
             attempt.call.run
         }
         Event::Recorded(fact) => fact.call().run,
-        Event::LimitSet { .. } | Event::RateSet { .. } | Event::ResultDropped { .. } | Event::Tick => return None,
+        Event::LookedUp { call, .. } => call.run,
+        Event::LimitSet { .. }
+        | Event::RateSet { .. }
+        | Event::ResultDropped { .. }
+        | Event::DiskSet { .. }
+        | Event::Tick => return None,
     })
 }

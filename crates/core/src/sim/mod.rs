@@ -4,7 +4,7 @@
 //! [`run`] makes the world of a seed (`world`), lives it (`drive`, and `lives` where the engine dies on the way), writes
 //! down what can be seen from outside (`book`), checks that against the promises (`oracle`, for results that
 //! are handed on `handed`, for runs that forget `forgetting`) and compares results and
-//! store with running one by one (`truth`).
+//! store with running one by one (`truth`); `shelf` is the disk on which results outlive an engine.
 //! Of the core these share the types only. [`differential`] compares the core's decisions with `naive`'s.
 
 mod book;
@@ -16,6 +16,7 @@ mod lives;
 mod naive;
 mod oracle;
 mod rng;
+mod shelf;
 mod truth;
 mod world;
 
@@ -104,7 +105,7 @@ impl Scheduler for Core {
 /// When the core breaks one of its own invariants: that is a bug found, too.
 pub fn run(seed: u64, options: Options) -> Lived {
     let world = world::World::new(seed);
-    let (mut drive, lived) = if world.deaths > 0 {
+    let (mut drive, lived) = if world.deaths > 0 || world.disk {
         lives::live(&world, options)
     } else {
         let core = options.fault.map_or_else(Core::new, Core::with_fault);

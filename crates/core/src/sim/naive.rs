@@ -172,6 +172,8 @@ impl Naive {
             | Event::DeadlinePassed { .. }
             | Event::Recovered { .. }
             | Event::ResultDropped { .. }
+            | Event::DiskSet { .. }
+            | Event::LookedUp { .. }
             | Event::Tick => {}
         }
         self.settle();

@@ -31,7 +31,14 @@ impl Oracle {
         forgetting::action(book, action)?;
         let who = match action {
             Action::Forget { .. } | Action::DropCall { .. } => return Ok(()),
-            Action::Resolve { call, .. } | Action::Reuse { call, .. } | Action::Keep { call, .. } => *call,
+            Action::Resolve { call, .. }
+            | Action::Reuse { call, .. }
+            | Action::Keep { call, .. }
+            | Action::Store { call, .. }
+            | Action::Look { call, .. }
+            | Action::OpenWrite { call } => *call,
+            // Also of one that ended in doubt, when its run ends: what that lets through is checked on the disk.
+            Action::CloseWrite { .. } => return Ok(()),
             Action::Start { attempt, .. }
             | Action::Abort { attempt, .. }
             | Action::Retry { attempt, .. }
@@ -51,6 +58,10 @@ impl Oracle {
             Action::Retry { attempt, due } => retry(book, call, *attempt, *due),
             Action::Ask { attempt, until } => ask(book, call, *attempt, *until),
             Action::Ended(end) => ended(book, call, end),
+            Action::Look { .. } => {
+                let say = |what: &str| format!("{} looks on the disk {what}", name(who));
+                could_be_spared(book, call, &say)
+            }
             _ => Ok(()),
         }
     }
@@ -622,7 +633,7 @@ fn one_waiting(book: &Book<'_>, call: &Call, standing: &Standing, core: &mut imp
     if blocked || run.paused || run.recovering {
         return Ok(false);
     }
-    if matches!(cause, Some(Some(Cause::Flight(_)))) {
+    if matches!(cause, Some(Some(Cause::Flight(_) | Cause::Look))) {
         return Ok(false);
     }
     let fits = plan.settings.needs.iter().all(|&(limit, amount)| fits_without_loans(book, limit, amount));
@@ -672,6 +683,7 @@ fn cause_holds(book: &Book<'_>, call: &Call, standing: &Standing, cause: Cause) 
             let turn = !conflict(call, standing.before) && (!plan.resolve || call.named == Named::Done);
             turn && handed::is_joined(book, call, leader)
         }
+        Cause::Look => !conflict(call, standing.before) && book.looks.open.contains(&who),
     }
 }
 

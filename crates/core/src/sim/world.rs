@@ -42,6 +42,10 @@ pub(super) struct World {
     pub(super) one_limit: bool,
     /// How often the engine dies; its runs outlive it. Zero: it keeps no record.
     pub(super) deaths: u32,
+    /// There is a disk of results, which other engines share.
+    pub(super) disk: bool,
+    /// Under which most of what calls share is.
+    pub(super) base: Node,
 }
 
 /// Something that happens at a time fixed beforehand.
@@ -219,8 +223,18 @@ impl World {
         let crowded = r.percent(1);
         let count = if crowded { r.between(2, 3) } else { r.pick(&[1, 1, 1, 1, 1, 2, 2, 2, 3, 5]) };
         let count = u32::try_from(count).unwrap_or(1);
-        let mut world =
-            World { seed, limits, rates, runs: Vec::new(), events: Vec::new(), knobs, one_limit: false, deaths: 0 };
+        let mut world = World {
+            seed,
+            limits,
+            rates,
+            runs: Vec::new(),
+            events: Vec::new(),
+            knobs,
+            one_limit: false,
+            deaths: 0,
+            disk: false,
+            base: Node::ROOT,
+        };
         for run in 0..count {
             let plan = RunMaker { crowded, ..RunMaker::new(r, &world, run) }.make(r);
             world.runs.push(plan);
@@ -250,6 +264,7 @@ impl World {
             return;
         }
         let base = if r.percent(40) { Node::ROOT.child(r.below(2)) } else { Node::ROOT };
+        (self.base, self.disk) = (base, r.percent(40));
         let tools: Vec<SmallVec<[Touch; 2]>> = (0..r.between(1, 3))
             .map(|_| {
                 let keys = r.pick(&[0, 1, 1, 1, 1, 2]);
@@ -259,6 +274,7 @@ impl World {
             .collect();
         let args = r.pick(&[1, 1, 2, 3]);
         let engine = r.pick(&[0, 50, 50, 100]);
+        let on_disk = if self.disk { r.pick(&[50, 80, 100]) } else { 5 };
         let old = if r.percent(30) { 80 } else { 0 };
         for run in &mut self.runs {
             let share = r.pick(&[20, 50, 80]);
@@ -275,7 +291,12 @@ impl World {
                 let known = made.iter().find(|(from, _)| Arc::ptr_eq(from, &call.settings)).map(|x| x.1.clone());
                 let settings = known.unwrap_or_else(|| {
                     let ttl = r.percent(old).then(|| Duration::from_millis(r.pick(&[0, 1, 5, 20, 100])));
-                    let reuse = Some(Reuse { ttl, engine: r.percent(engine) });
+                    let scope = match () {
+                        () if r.percent(on_disk) => Scope::Disk,
+                        () if r.percent(engine) => Scope::Engine,
+                        () => Scope::Run,
+                    };
+                    let reuse = Some(Reuse { ttl, scope });
                     let settings = Arc::new(Settings { repeatable: true, reuse, ..(*call.settings).clone() });
                     made.push((call.settings.clone(), settings.clone()));
                     settings
@@ -345,7 +366,7 @@ impl World {
             run.forget = false;
         }
         world.without_children();
-        world.deaths = 0;
+        (world.deaths, world.disk) = (0, false);
         world.runs.iter_mut().flat_map(|run| &mut run.calls).for_each(|call| call.approval = None);
         world.runs.iter_mut().flat_map(|run| &mut run.calls).for_each(|call| call.same = None);
         world.events.retain(|(_, e)| !matches!(e, Timed::AddCalls { .. }));
@@ -630,6 +651,8 @@ fn starving(seed: u64, r: &mut Rng) -> World {
         knobs,
         one_limit: true,
         deaths: 0,
+        disk: false,
+        base: Node::ROOT,
     };
     let style = SettingsStyle {
         ids: &[],

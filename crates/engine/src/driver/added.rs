@@ -61,6 +61,7 @@ impl Driver {
         if let Some(text) = written {
             self.note(id, |_| Some(Fact::CallsAdded { calls: text.into() }));
         }
+        self.use_disk(id);
         self.handle(Event::CallsAdded { run: id, calls: added.calls });
         Ok(())
     }

@@ -10,7 +10,7 @@ use crate::event_log::Happened;
 use crate::handle::{DoubtAnswer, EngineInner, SharedGuard, not_asked};
 use crate::message::{Message, NewRun};
 use crate::report::CallError;
-use crate::reuse::{Kept, Value};
+use crate::reuse::Kept;
 use crate::run::RunData;
 use crate::tables::Tables;
 use crate::telling::Telling;
@@ -18,9 +18,9 @@ use crate::words::{abort_message, abort_reason, reached};
 use crate::{defaults, forget, resolve, snapshot};
 use fanout_core::{
     Action, AttemptEnd, AttemptRef, CallEnd, CallRef, CallState, CallView, Core, Event, FailureClass, RunId, RunSpec,
-    Source, Time,
+    Time,
 };
-use fanout_store::{Fact, Journal, RunStarted};
+use fanout_store::{CacheBounds, Fact, Journal, RunStarted};
 use fanout_tools::{ErrorClass, Tool, ToolResult};
 use hashbrown::HashMap;
 use std::collections::VecDeque;
@@ -34,9 +34,11 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::Instant;
 
 mod added;
+mod cache;
 mod recover;
 mod remember;
 
+use cache::Shelf;
 pub(crate) use remember::Accounted;
 use remember::Memory;
 
@@ -64,6 +66,9 @@ pub(crate) struct Driver {
     kept: Kept,
     /// What is remembered, where there is a journal.
     memory: Option<Memory>,
+    /// The cache on disk, where results may be kept there.
+    shelf: Option<Shelf>,
+    cache_bounds: CacheBounds,
     sender: UnboundedSender<Message>,
     /// The last engine handle is gone.
     closing: bool,
@@ -76,7 +81,7 @@ impl Driver {
         inbox: UnboundedReceiver<Message>,
         sender: UnboundedSender<Message>,
         engine: Weak<EngineInner>,
-        journal: Option<Arc<Journal>>,
+        (journal, cache_bounds): (Option<Arc<Journal>>, CacheBounds),
     ) -> Driver {
         let mut core = Core::new();
         for event in tables.events() {
@@ -97,6 +102,8 @@ impl Driver {
             done: VecDeque::new(),
             kept: Kept::default(),
             memory: journal.map(Memory::new),
+            shelf: None,
+            cache_bounds,
             sender,
             closing: false,
         }
@@ -108,9 +115,7 @@ impl Driver {
         let mut taken = Vec::new();
         loop {
             self.work(&mut taken).await;
-            while let Some(entry) = self.kept.evict() {
-                self.core.handle(self.now, Event::ResultDropped { entry });
-            }
+            self.evict();
             self.remember();
             self.flush();
             if self.closing && self.runs.is_empty() && self.memory.as_ref().is_none_or(Memory::is_idle) {
@@ -291,6 +296,7 @@ impl Driver {
             Message::Leave { run, reply } => self.leave(run, reply),
             Message::Recover(recovery) => self.recover(*recovery),
             Message::Committed(committed) => self.committed(committed),
+            Message::LookedUp(answers) => answers.into_iter().for_each(|answer| self.looked_up(answer)),
             Message::Accounted(accounted) => self.accounted(*accounted),
             Message::Snapshot { run, reply } => {
                 if let Some(data) = self.runs.get(&run) {
@@ -373,6 +379,7 @@ impl Driver {
             self.note(id, |_| Some(Fact::RunStarted(begins)));
         }
         self.touch(id);
+        self.use_disk(id);
         self.handle(Event::RunAdded(Box::new(spec)));
     }
 
@@ -502,12 +509,12 @@ impl Driver {
             Action::Ask { attempt, until: _ } => self.ask(attempt),
             Action::Ended(end) => self.ended(end),
             Action::Reuse { call, from } => self.reuse(call, from),
-            Action::Keep { call, entry } => {
-                let Some(run) = self.runs.get(&call.run) else { return };
-                let Some(value) = run.text(call) else { return };
-                self.kept.keep(entry, Value { value, whole: run.whole(call) });
-            }
-            Action::Forget { entry } => _ = self.kept.forget(entry),
+            Action::Keep { call, entry } => self.keep(call, entry),
+            Action::Forget { entry, why } => self.forget_result(entry, why),
+            Action::Look { call, look } => self.look(call, look),
+            Action::Store { call, entry, stamp } => self.store(call, entry, stamp),
+            Action::OpenWrite { call } => self.open_write(call),
+            Action::CloseWrite { call } => self.close_write(call),
             Action::DropCall { call } => {
                 if let Some(run) = self.runs.get_mut(&call.run) {
                     forget::forget(run, &self.tables, call.call);
@@ -519,7 +526,10 @@ impl Driver {
                     run.differs(&format!("what was recorded of `{name}` cannot have happened ({why:?})"));
                 }
             }
-            Action::RunEnded { run, deadline_passed } => self.run_ended(run, deadline_passed),
+            Action::RunEnded { run, deadline_passed } => {
+                self.close_writes(run);
+                self.run_ended(run, deadline_passed);
+            }
         }
     }
 
@@ -537,28 +547,6 @@ impl Driver {
         self.emit(attempt.call, |run| What::CallDoubted { call: run.call_id(attempt.call), attempt: attempt.attempt });
     }
 
-    /// A call is handed a result instead of an attempt.
-    fn reuse(&mut self, call: CallRef, from: Source) {
-        let value = match from {
-            Source::Entry(entry) => self.kept.get(entry).cloned(),
-            Source::Call(other) => self
-                .runs
-                .get(&other.run)
-                .and_then(|run| Some(Value { value: run.text(other)?, whole: run.whole(other) })),
-        };
-        let Some(Value { value, whole }) = value else {
-            debug_assert!(false, "what is handed on is there");
-            return;
-        };
-        self.note(call.run, |_| Some(Fact::Reused { call: call.into(), value: value.clone().into() }));
-        let Some(run) = self.runs.get_mut(&call.run) else { return };
-        run.reused.insert(call);
-        run.note_whole(call, whole);
-        if let Some(slot) = run.slot_mut(call) {
-            slot.set_text(Some(value));
-        }
-    }
-
     fn emit(&mut self, call: CallRef, what: impl FnOnce(&RunData) -> What) {
         self.touch(call.run);
         if let Some(run) = self.runs.get_mut(&call.run) {
@@ -571,6 +559,8 @@ impl Driver {
         if attempt.attempt > 1 {
             // The one before may have been given up without having ended.
             self.give_up(AttemptRef { call, attempt: attempt.attempt - 1 });
+        } else {
+            self.count_miss(call);
         }
         self.touch(call.run);
         let Some(run) = self.runs.get_mut(&call.run) else { return };
@@ -702,6 +692,7 @@ impl Driver {
         self.give_up(AttemptRef { call, attempt: end.attempts });
         self.note_deadline(call.run, end.reason == fanout_core::Reason::Deadline);
         self.note_ended(&end);
+        self.has_looked(call);
         let Some(run) = self.runs.get_mut(&call.run) else { return };
         if let Some(recovering) = &mut run.recovering {
             // It was then, not now.
@@ -737,7 +728,7 @@ impl Driver {
         let data = EndedRun { run, outcome, ended, tables: self.tables.clone() };
         match (shared, durable) {
             (Some(shared), Some(owned)) => self.account_durable(owned, shared, Box::new(data)),
-            (Some(shared), None) => shared.0.end(Some(Box::new(data))),
+            (Some(shared), None) => self.end_run(shared, Box::new(data)),
             (None, _) => {}
         }
     }

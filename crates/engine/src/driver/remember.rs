@@ -3,6 +3,7 @@
 //! It does not know how records are written, nor how they are told again (`recover.rs`).
 
 use super::Driver;
+use crate::disk::Question;
 use crate::durable::Owned;
 use crate::ended::{self, EndedRun};
 use crate::event::RunOutcome;
@@ -13,8 +14,8 @@ use crate::run::RunData;
 use crate::words::run_outcome_name;
 use fanout_core::{AttemptEnd, AttemptRef, CallEnd, CallRef, CallState, Event, Outcome, RunId, Time};
 use fanout_store::{
-    ApprovalGiven, Batch, CallAt, Committed, Counts, Ended, ErrorText, Fact, Finished, INLINE_BYTES_MAX, Journal,
-    JsonText, Record, Resolved, RunNumber, RunState, StoreError, Summary, Ticket, Waited,
+    ApprovalGiven, Batch, CacheChange, CallAt, Committed, Counts, Ended, ErrorText, Fact, Finished, INLINE_BYTES_MAX,
+    Journal, JsonText, Record, Resolved, RunNumber, RunState, StoreError, Summary, Ticket, Waited,
 };
 use fanout_tools::{ErrorClass, Reached, ToolError};
 use std::collections::VecDeque;
@@ -39,13 +40,17 @@ pub(crate) struct Memory {
 }
 
 /// What waits until what was remembered before it is on disk.
-enum Held {
+pub(super) enum Held {
     /// An attempt of a call that may write.
     Start(AttemptRef),
     /// The end of a run.
     End(Box<Accounted>),
     /// Somebody who waits for what was noted before.
     Left(oneshot::Sender<()>),
+    /// A call that looks into the cache on disk.
+    Look(Box<Question>),
+    /// The end of a run that is not recorded, but kept results on disk.
+    Over(SharedGuard, Box<EndedRun>),
 }
 
 /// A durable run that has ended, with its account.
@@ -69,6 +74,38 @@ impl Memory {
             ending: 0,
             failed: None,
         }
+    }
+
+    pub(super) fn journal(&self) -> &Arc<Journal> {
+        &self.journal
+    }
+
+    /// Nothing more can be remembered.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.is_some()
+    }
+
+    /// The cache on disk changes with this turn.
+    pub(super) fn change(&mut self, change: CacheChange) {
+        self.batch.cache.push(change);
+    }
+
+    /// Holds something back until what was changed of the cache before is on disk; `changed` is the last batch with a
+    /// change. Gives it back where it need not wait.
+    pub(super) fn hold(&mut self, what: Held, changed: Ticket) -> Option<Held> {
+        let (noted, under_way) = (!self.batch.cache.is_empty(), self.journal.durable() < changed);
+        if self.failed.is_some() || !(noted || under_way) {
+            return Some(what);
+        }
+        self.ending += usize::from(matches!(what, Held::Over(..)));
+        if noted {
+            self.turn.push(what);
+        } else {
+            // What is held is in the order of tickets.
+            let last = self.held.back().map_or(changed, |(ticket, _)| (*ticket).max(changed));
+            self.held.push_back((last, what));
+        }
+        None
     }
 
     /// Whether everything is on disk that somebody waits for.
@@ -103,8 +140,14 @@ impl Driver {
         if memory.batch.is_empty() {
             return;
         }
+        let changes = !memory.batch.cache.is_empty();
         match memory.journal.append(std::mem::take(&mut memory.batch)) {
-            Ok(ticket) => memory.held.extend(memory.turn.drain(..).map(|held| (ticket, held))),
+            Ok(ticket) => {
+                memory.held.extend(memory.turn.drain(..).map(|held| (ticket, held)));
+                if let Some(shelf) = self.shelf.as_mut().filter(|_| changes) {
+                    shelf.changed(ticket);
+                }
+            }
             Err(error) => self.journal_failed(error),
         }
     }
@@ -124,6 +167,7 @@ impl Driver {
         let upto = match committed {
             Committed::UpTo(ticket) => ticket,
             Committed::Stopped(error) => return self.journal_failed(error),
+            Committed::Evicted(evicted) => return self.evicted(&evicted),
         };
         while let Some(memory) = &mut self.memory {
             if memory.held.front().is_none_or(|(ticket, _)| *ticket > upto) {
@@ -134,6 +178,8 @@ impl Driver {
                 Some((_, Held::End(ended))) => self.announce(*ended),
                 // Whoever asked may be gone.
                 Some((_, Held::Left(reply))) => _ = reply.send(()),
+                Some((_, Held::Look(question))) => self.ask_disk(*question),
+                Some((_, Held::Over(shared, data))) => self.over(&shared, data),
                 None => return,
             }
         }
@@ -147,12 +193,16 @@ impl Driver {
             memory.failed = Some(error.clone());
         }
         memory.batch = Batch::default();
+        self.lose_disk();
+        let Some(memory) = &mut self.memory else { return };
         let held: Vec<Held> = memory.held.drain(..).map(|(_, held)| held).chain(memory.turn.drain(..)).collect();
         for held in held {
             match held {
                 Held::Start(attempt) => self.refuse_start(attempt, &error),
                 Held::End(ended) => self.announce(*ended),
                 Held::Left(_) => {}
+                Held::Look(question) => self.ask_disk(*question),
+                Held::Over(shared, data) => self.over(&shared, data),
             }
         }
         let mut durable: Vec<RunId> =
@@ -171,9 +221,10 @@ impl Driver {
         let id = attempt.call.run;
         self.note(id, |_| Some(Fact::Started { attempt: attempt.into(), after_doubt }));
         let Some(run) = self.runs.get(&id) else { return };
-        let Some(memory) = self.memory.as_mut().filter(|_| run.durable.is_some()) else {
-            return self.launch(attempt);
-        };
+        // What writes waits also where only the cache on disk has to know.
+        let read_only = run.call(attempt.call).effects.read_only();
+        let noted = run.durable.is_some() || (self.shelf.is_some() && !read_only);
+        let Some(memory) = self.memory.as_mut().filter(|_| noted) else { return self.launch(attempt) };
         match &memory.failed {
             Some(error) => {
                 let error = error.clone();
@@ -181,7 +232,7 @@ impl Driver {
             }
             // A write that is lost with the results before it could be seen by those when they are read again, so also
             // one that may be done twice waits.
-            None if run.call(attempt.call).effects.read_only() => self.launch(attempt),
+            None if read_only => self.launch(attempt),
             None => memory.turn.push(Held::Start(attempt)),
         }
     }
@@ -332,6 +383,13 @@ impl Driver {
         };
         memory.batch.summaries.push(Summary { run: number, state, counts: ended.counts, at: self.now });
         memory.turn.push(Held::End(Box::new(ended)));
+    }
+
+    fn over(&mut self, shared: &SharedGuard, data: Box<EndedRun>) {
+        if let Some(memory) = &mut self.memory {
+            memory.ending -= 1;
+        }
+        shared.0.end(Some(data));
     }
 
     fn announce(&mut self, ended: Accounted) {

@@ -1,6 +1,7 @@
 //! Runs of the library on stub tools under paused time: what ran when, what waited for what, what came out.
 //! It does not know how the engine does it.
 mod approvals;
+mod cache_disk;
 mod durable;
 mod durable_prefix;
 mod events;

@@ -2,7 +2,7 @@
 //! It does not know how they were written; `UPDATE_GOLDEN=1` adds one for a new version of the tables.
 
 use crate::made::{batch, begin, every_kind, facts, new_run, numbered, quiet};
-use fanout_core::Time;
+use fanout_core::{Stamp, Time};
 use fanout_store::{
     Batch, Begun, CacheChange, CacheEntry, CacheKey, Counts, DiskCache, KeyPath, NewRun, Reader, RunState,
     SCHEMA_VERSION, Summary,
@@ -27,9 +27,10 @@ fn write(dir: &Path) {
     let keyed = NewRun { key: Some("nightly".into()), ..new_run("keyed") };
     assert!(matches!(journal.begin(keyed).unwrap(), Begun::New(_)));
     let reads = [KeyPath::new(["file:", "src"])].into();
-    let entry = CacheEntry { value: crate::made::json("42"), reads, stored: Time(7), ttl: None };
-    let cached = CacheKey::new("tool 1", &crate::made::json("{}")).unwrap();
-    journal.append(Batch { cache: vec![CacheChange::Store(cached, entry)], ..Batch::default() }).unwrap();
+    let key = CacheKey::new("tool 1", &crate::made::json("{}")).unwrap();
+    let (value, tool) = (crate::made::json("42"), "tool".into());
+    let entry = CacheEntry { key, tool, value, whole: None, reads, stored: Time(7), stamp: Stamp(0), by: 0 };
+    journal.append(Batch { cache: vec![CacheChange::Store(entry.into())], ..Batch::default() }).unwrap();
     journal.flush().unwrap();
 }
 
@@ -50,8 +51,8 @@ fn text(dir: &Path) -> String {
         }
     }
     let cached = CacheKey::new("tool 1", &crate::made::json("{}")).unwrap();
-    let hit = DiskCache::open(dir).unwrap().get(&cached, Time(8)).unwrap();
-    writeln!(text, "cached {:?}", hit.map(|hit| (hit.value.get().to_owned(), hit.stored))).unwrap();
+    let looked = DiskCache::open(dir).unwrap().look(&cached).unwrap();
+    writeln!(text, "cached {:?}", looked.found.map(|found| (found.value.get().to_owned(), found.stored))).unwrap();
     text
 }
 
