@@ -12,6 +12,7 @@ mod hostile;
 mod http;
 mod http_adverse;
 mod lost_updates;
+mod mcp;
 mod run;
 mod signals;
 mod tidy;

@@ -1,6 +1,9 @@
 //! What the tests through the binary share: the built command, folders of files, processes that are watched.
 //! It does not know what is tested.
 
+mod peers;
+
+pub use peers::{Peers, peers};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;

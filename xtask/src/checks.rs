@@ -1,7 +1,7 @@
 //! `cargo xtask test`: what CI runs, one check after the other, and how many passed.
 //! It does not know what the checks look for; it starts them and reads their exit codes.
 
-use crate::{cargo, root};
+use crate::{cargo, peers, root};
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
@@ -109,6 +109,7 @@ fn needs() -> Result<Count> {
         ("wc", "coreutils"),
         ("script", "bsdutils"),
         ("setsid", "util-linux"),
+        ("npm", "npm"),
     ];
     let missing: BTreeSet<&str> = NEEDED.iter().filter(|(program, _)| !is_there(program)).map(|(_, p)| *p).collect();
     if !missing.is_empty() {
@@ -123,6 +124,7 @@ fn needs() -> Result<Count> {
             one(Command::new("rustup").args(["component", "add", component]))?;
         }
     }
+    peers::install()?;
     Ok(Count { passed: 1, failed: 0 })
 }
 
@@ -243,7 +245,7 @@ fn examples() -> Result<Count> {
         let plan = format!("examples/{name}/plan.yaml");
         println!("\n$ fanout run {plan}");
         let mut run = cargo();
-        run.args(["run", "--quiet", "--bin", "fanout", "--", "run", &plan]);
+        run.args(["run", "--quiet", "--bin", "fanout", "--", "run", &plan]).env("PATH", peers::path()?);
         let server = SERVERS.iter().find(|(example, ..)| *example == name);
         tell(
             &name,

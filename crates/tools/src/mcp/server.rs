@@ -79,6 +79,9 @@ pub(crate) struct Servers {
     closing: CancellationToken,
 }
 
+/// The code by which a server says that it does not speak the version it was asked in.
+const UNSUPPORTED_VERSION: i32 = -32_022;
+
 impl Servers {
     /// For one engine. Starts nothing yet.
     pub(crate) fn new(processes: Processes, connections: Connections) -> Servers {
@@ -135,6 +138,8 @@ pub(super) struct Server {
     started: AtomicU32,
     /// It did not know `server/discover`; it is not asked again.
     legacy: AtomicBool,
+    /// It speaks the newest protocol and is slow to say so: it is not asked whether it knows an older one.
+    modern: AtomicBool,
     pub(super) closing: CancellationToken,
     _close: DropGuard,
 }
@@ -170,6 +175,7 @@ impl Server {
             state: Mutex::new(State::Idle { not_before: None, losses: 0 }),
             started: AtomicU32::new(0),
             legacy: AtomicBool::new(false),
+            modern: AtomicBool::new(false),
             _close: closing.clone().drop_guard(),
             closing,
         })
@@ -250,12 +256,13 @@ impl Server {
             Err((error, false)) => return Err(error),
             Ok(link) => return Ok(link),
         };
-        // It died of a question it did not know: such a server is greeted as of old.
-        self.legacy.store(true, Ordering::Relaxed);
+        // It died of a question it did not know: such a server is greeted as of old. Or it took longer than one waits to
+        // answer it, and then refused the older greeting.
+        self.legacy.store(!self.modern.load(Ordering::Relaxed), Ordering::Relaxed);
         self.connect_once().await.map_err(|_| again).inspect_err(|_| self.legacy.store(false, Ordering::Relaxed))
     }
 
-    /// Starts and greets it; with an error, whether it ended when it was asked what it is.
+    /// Starts and greets it; with an error, whether another greeting may do.
     async fn connect_once(self: &Arc<Self>) -> Result<Arc<Link>, (ToolError, bool)> {
         let ledger = Arc::new(Ledger::new(self.notices.clone(), Arc::clone(&self.changed)));
         let mut texts = Texts::default();
@@ -369,12 +376,13 @@ impl Server {
     where
         T: rmcp::transport::Transport<RoleClient> + 'static,
     {
-        let lifecycle = match self.legacy.load(Ordering::Relaxed) {
-            true => ClientLifecycleMode::Initialize,
-            false => ClientLifecycleMode::Auto {
-                preferred_versions: vec![ProtocolVersion::V_2026_07_28],
-                legacy_version: Some(config().protocol_version),
-            },
+        let preferred_versions = vec![ProtocolVersion::V_2026_07_28];
+        let lifecycle = match (self.legacy.load(Ordering::Relaxed), self.modern.load(Ordering::Relaxed)) {
+            (true, _) => ClientLifecycleMode::Initialize,
+            (false, true) => ClientLifecycleMode::Discover { preferred_versions },
+            (false, false) => {
+                ClientLifecycleMode::Auto { preferred_versions, legacy_version: Some(config().protocol_version) }
+            }
         };
         let ours = Ours { ledger: Arc::clone(ledger) };
         let ct = self.closing.child_token();
@@ -385,12 +393,17 @@ impl Server {
         }
     }
 
-    /// What is told of a program that was started and not greeted; whether it ended at the first question.
+    /// What is told of a program that was started and not greeted; whether another greeting may do.
     async fn not_greeted(&self, error: ClientInitializeError, behind: Behind, texts: &Texts) -> (ToolError, bool) {
         let ended = timeout(STATUS_WAIT, behind.leash.exited()).await.is_ok();
         let late = matches!(error, ClientInitializeError::Cancelled);
         let first = matches!(&error, ClientInitializeError::ConnectionClosed(at) if at.contains("discover"))
             || matches!(&error, ClientInitializeError::TransportError { context, .. } if context.contains("discover"));
+        let last = match &error {
+            ClientInitializeError::LegacyFallbackFailed { fallback, .. } => fallback,
+            error => error,
+        };
+        let newer = matches!(last, ClientInitializeError::JsonRpcError(error) if error.code.0 == UNSUPPORTED_VERSION);
         let status = stdio::end(behind.leash, if ended { END_GRACE } else { STATUS_WAIT }).await;
         let why = match (late, ended) {
             (true, false) => format!("it did not answer within {:?} (`connect`)", self.source.connect),
@@ -401,7 +414,9 @@ impl Server {
         let last = detail.lines().next_back().map(|line| super::shown(line.trim(), 200)).unwrap_or_default();
         let why = if last.is_empty() { why } else { format!("{why}: {last}") };
         let error = not_started(&behind.name, &why, false).detail(detail);
-        (texts.strike_error(error), first && !self.legacy.load(Ordering::Relaxed))
+        let is_plain = !self.legacy.load(Ordering::Relaxed) && !self.modern.load(Ordering::Relaxed);
+        self.modern.fetch_or(is_plain && newer, Ordering::Relaxed);
+        (texts.strike_error(error), is_plain && (first || newer))
     }
 
     /// Takes a greeted server into service.

@@ -12,8 +12,8 @@ use crate::tool::{AttemptId, Reached, ToolError};
 use fanout_plan::McpCommand;
 use rmcp::RoleClient;
 use rmcp::model::{
-    ClientJsonRpcMessage, ClientNotification, GetExtensions, GetMeta, JsonRpcMessage, NumberOrString, RequestId,
-    ServerJsonRpcMessage, ServerResult,
+    ClientJsonRpcMessage, ClientNotification, ClientRequest, GetExtensions, GetMeta, JsonRpcMessage, NumberOrString,
+    RequestId, ServerJsonRpcMessage, ServerResult,
 };
 use rmcp::transport::Transport;
 use rustix::process::Signal;
@@ -113,7 +113,14 @@ pub(super) async fn start(
     let (out, lines) = mpsc::channel(LINES_MAX);
     tokio::spawn(write(ChildStdin::from_std(stdin).map_err(failed)?, lines));
     let read = ChildStdout::from_std(stdout).map_err(failed)?;
-    let pipes = Pipes { out: Some(out), read, lines: Lines::new(line_max), ready: VecDeque::new(), ledger };
+    let pipes = Pipes {
+        out: Some(out),
+        read,
+        lines: Lines::new(line_max),
+        ready: VecDeque::new(),
+        ledger,
+        greeting: Greeting::default(),
+    };
     let name = std::iter::once(program.as_str()).chain(args.iter().map(String::as_str)).collect::<Vec<_>>().join(" ");
     Ok(Started { leash, pipes, tail, name: texts.strike(crate::mcp::shown(&name, 120)) })
 }
@@ -133,12 +140,42 @@ pub(super) struct Pipes {
     /// What the library is to hear, of a line that held several messages.
     ready: VecDeque<ServerJsonRpcMessage>,
     ledger: Arc<Ledger>,
+    greeting: Greeting,
+}
+
+/// The question for the protocol (`server/discover`), which is given up when no answer comes, for an older greeting. A
+/// server that was only slow to start answers it after that, and the library takes that for the answer to the greeting.
+#[derive(Default)]
+struct Greeting {
+    asked: Option<RequestId>,
+    given_up: Option<RequestId>,
+}
+
+impl Greeting {
+    fn sent(&mut self, item: &ClientJsonRpcMessage) {
+        let JsonRpcMessage::Request(request) = item else { return };
+        match request.request {
+            ClientRequest::DiscoverRequest(_) => self.asked = Some(request.id.clone()),
+            ClientRequest::InitializeRequest(_) => self.given_up = self.asked.take(),
+            _ => {}
+        }
+    }
+
+    fn is_late(&self, heard: &ServerJsonRpcMessage) -> bool {
+        let id = match heard {
+            JsonRpcMessage::Response(response) => Some(&response.id),
+            JsonRpcMessage::Error(error) => error.id.as_ref(),
+            _ => None,
+        };
+        id.is_some() && id == self.given_up.as_ref()
+    }
 }
 
 impl Transport<RoleClient> for Pipes {
     type Error = std::io::Error;
 
     fn send(&mut self, item: ClientJsonRpcMessage) -> impl Future<Output = std::io::Result<()>> + Send + 'static {
+        self.greeting.sent(&item);
         let made = self.line(item);
         let out = self.out.clone();
         async move {
@@ -150,7 +187,7 @@ impl Transport<RoleClient> for Pipes {
 
     async fn receive(&mut self) -> Option<ServerJsonRpcMessage> {
         loop {
-            if let Some(message) = self.ready.pop_front() {
+            if let Some(message) = self.heard() {
                 return Some(message);
             }
             // Dropping this half way loses nothing: what was read is in the buffer.
@@ -166,7 +203,7 @@ impl Transport<RoleClient> for Pipes {
                         self.ready.push_back(done(id));
                     }
                 }
-                if let Some(message) = self.ready.pop_front() {
+                if let Some(message) = self.heard() {
                     return Some(message);
                 }
             }
@@ -185,6 +222,12 @@ impl Transport<RoleClient> for Pipes {
 }
 
 impl Pipes {
+    /// The next message for the library.
+    fn heard(&mut self) -> Option<ServerJsonRpcMessage> {
+        let greeting = &self.greeting;
+        std::iter::from_fn(|| self.ready.pop_front()).find(|message| !greeting.is_late(message))
+    }
+
     /// What is written for a message; nothing for one that takes back what was never sent.
     fn line(&self, item: ClientJsonRpcMessage) -> std::io::Result<Option<Line>> {
         let mut slot = None;
@@ -461,5 +504,22 @@ mod tests {
         }
         let inside = [br#"{"result":{"id":9,"text":""#.as_slice(), &[b'x'; 5_000], b"\",\"id\":3}}\n"].concat();
         assert!(lines(1_000, &[&inside])[0].ends_with("None"), "an id inside a result is no id of a message");
+    }
+
+    #[test]
+    fn a_late_answer_to_the_question_that_was_given_up_is_not_heard() {
+        let sent = |greeting: &mut Greeting, id: u64, method: &str| {
+            let info = serde_json::json!({"name": "n", "version": "1"});
+            let params = serde_json::json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": info});
+            let item = serde_json::json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
+            greeting.sent(&serde_json::from_value(item).unwrap());
+        };
+        let mut greeting = Greeting::default();
+        sent(&mut greeting, 0, "server/discover");
+        assert!(!greeting.is_late(&done(0)), "it is waited for");
+        sent(&mut greeting, 1, "initialize");
+        assert!(greeting.is_late(&done(0)) && !greeting.is_late(&done(1)));
+        let refused = serde_json::json!({"jsonrpc": "2.0", "id": 0, "error": {"code": -32601, "message": "no"}});
+        assert!(greeting.is_late(&serde_json::from_value(refused).unwrap()));
     }
 }

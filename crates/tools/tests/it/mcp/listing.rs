@@ -97,6 +97,19 @@ fn a_server_that_dies_of_a_question_is_greeted_as_of_old() {
 }
 
 #[test]
+fn a_server_that_refuses_the_older_greeting_is_asked_by_the_newest_only() {
+    crate::world::alone(|_| async {
+        let place = Place::new();
+        let manner = Manner { start: "newest_late".into(), modern: true, log: place.log(), ..Manner::default() };
+        let toolbox = place.open(manner, |_| ()).await.unwrap();
+        assert_eq!(value(&toolbox, "echo", json!({"text": "a"})).await, "a");
+        assert_eq!(place.logged().matches("heard server/discover").count(), 2, "{}", place.logged());
+        drop(toolbox);
+        place.opener.closed().await;
+    });
+}
+
+#[test]
 fn a_changed_list_is_a_new_toolbox() {
     crate::world::alone(|_| async {
         for modern in [false, true] {

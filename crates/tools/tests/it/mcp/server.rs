@@ -15,7 +15,7 @@ pub(crate) struct Manner {
     pub(crate) modern: bool,
     /// Handles one request after the other.
     pub(crate) serial: bool,
-    /// What it does when it starts: `exit`, `hang`, `die_of_discover`, or nothing special.
+    /// What it does when it starts: `exit`, `hang`, `die_of_discover`, `newest_late`, or nothing special.
     pub(crate) start: String,
     /// A file to which effects are written.
     pub(crate) log: String,
@@ -133,10 +133,20 @@ impl Server {
         }
     }
 
+    /// Whether this was asked of it or of one started before it.
+    fn has_heard(&self, method: &str) -> bool {
+        std::fs::read_to_string(&self.manner.log).unwrap_or_default().contains(&format!("heard {method}"))
+    }
+
     fn answer(&self, method: &str, id: &Value, params: &Value) {
         let about = json!({"name": "test-server", "version": "1.2.3"});
         let capabilities = json!({"tools": {"listChanged": true}, "resources": {}});
         match method {
+            // As one that was too slow to answer: the older greeting comes, and only then it is known what it speaks.
+            "server/discover" if self.manner.start == "newest_late" && !self.has_heard("initialize") => {
+                error(id, -32_601, "not yet");
+            }
+            "initialize" if self.manner.start == "newest_late" => error(id, -32_022, "only the newest"),
             "server/discover" if self.manner.modern => {
                 let result = json!({
                     "supportedVersions": ["2026-07-28"], "capabilities": capabilities, "instructions": "Be kind.",

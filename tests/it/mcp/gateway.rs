@@ -1,0 +1,73 @@
+//! Clients of others before `fanout mcp`: the Inspector's command line and the Python SDK.
+//! It does not know how the gateway works.
+
+use super::served;
+use fanout_tests::{Folder, fanout, peers, root};
+use serde_json::Value;
+use std::process::Command;
+
+/// A folder with three servers behind a toolbox file, and the command of the gateway before them.
+fn gateway() -> (Folder, Vec<String>) {
+    let folder = Folder::new();
+    let tools: String = ["every", "files", "git"].iter().map(|name| served(name).written(&folder, "")).collect();
+    folder.write("fanout.toml", tools);
+    let file = folder.path("fanout.toml").display().to_string();
+    let command = vec![fanout().display().to_string(), "mcp".to_owned(), "--tools".to_owned(), file];
+    (folder, command)
+}
+
+/// What a program of others says when its work is done.
+fn told(program: &mut Command) -> Value {
+    let ended = program.env("PATH", peers().path()).output().expect("it starts");
+    let (told, complained) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+    assert!(ended.status.success(), "{told}\n{complained}");
+    let json = told.find('{').map(|begin| &told[begin..]).unwrap_or_default();
+    serde_json::from_str(json).unwrap_or_else(|error| panic!("{error} in:\n{told}\n{complained}"))
+}
+
+fn inspector(folder: &Folder, gateway: &[String], ask: &[&str]) -> Value {
+    let mut inspector = Command::new(peers().program("mcp-inspector"));
+    told(inspector.arg("--cli").args(gateway).args(ask).current_dir(folder.path("")))
+}
+
+#[test]
+fn the_inspector_lists_and_calls() {
+    let (folder, gateway) = gateway();
+    let listed = inspector(&folder, &gateway, &["--method", "tools/list"]);
+    let tools = listed["tools"].as_array().expect("tools");
+    let names: Vec<&str> = tools.iter().filter_map(|tool| tool["name"].as_str()).collect();
+    for name in ["every.get-sum", "files.edit_file", "git.git_log"] {
+        assert!(names.contains(&name), "{name} is not in {names:?}");
+    }
+    let ask = ["--method", "tools/call", "--tool-name", "every.get-sum", "--tool-arg", "a=2", "--tool-arg", "b=40"];
+    let sum = inspector(&folder, &gateway, &ask);
+    assert!(sum["content"][0]["text"].as_str().is_some_and(|text| text.contains("42")), "{sum}");
+}
+
+#[test]
+fn the_client_of_the_python_sdk_finds_all_it_expects() {
+    let (folder, gateway) = gateway();
+    let mut client = Command::new(peers().program("python3"));
+    client.arg(root().join("tests/mcp/client.py")).arg(folder.path("")).arg("--").args(&gateway);
+    let git = |args: &[&str]| {
+        let mut git = Command::new("git");
+        git.args(["-c", "user.name=T", "-c", "user.email=t@example.org"]).args(args).current_dir(folder.path(""));
+        assert!(git.output().expect("git is there").status.success(), "git {args:?}");
+    };
+    git(&["init", "-q"]);
+    git(&["commit", "-q", "--allow-empty", "-m", "the first commit"]);
+    let got = told(&mut client);
+    assert_eq!(got["version"], "2026-07-28");
+    for at in 0..50 {
+        assert!(got["sums"][at].as_str().is_some_and(|text| text.contains(&format!("{}", at + 1))), "{}", got["sums"]);
+    }
+    let text = |field: &str| got[field].to_string();
+    assert!(text("log").contains("the first commit"), "{}", text("log"));
+    assert_eq!(got["image"], serde_json::json!(["text", "image", "text"]));
+    assert!(got["structured"]["temperature"].is_number(), "{}", text("structured"));
+    assert!(text("long").contains("completed") && text("progress").len() > 2, "{}", text("progress"));
+    let progress: Vec<f64> = got["progress"].as_array().expect("a list").iter().filter_map(Value::as_f64).collect();
+    assert!(progress.len() >= 2 && progress.is_sorted(), "{progress:?}");
+    assert!(got["absent"][0] == true && text("absent").contains("ENOENT"), "{}", text("absent"));
+    assert!(got["unknown"][0] == true && text("unknown").contains("no-such-tool"), "{}", text("unknown"));
+}
