@@ -167,8 +167,12 @@ async fn the_newer_revision_needs_no_session_and_says_everything_twice() {
     let reply = served.modern("tools/call", put.clone(), &[]).await;
     assert_eq!((reply.status, &reply.json()["result"]["structuredContent"]), (200, &json!({"put": "x"})));
     let code = |reply: &Reply| (reply.status, reply.json()["error"]["code"].as_i64().unwrap_or_default());
-    for (name, value) in [("MCP-Protocol-Version", "2025-11-25"), ("Mcp-Method", "tools/list"), ("Mcp-Name", "box.get")]
-    {
+    for (name, value) in [
+        ("MCP-Protocol-Version", "2025-11-25"),
+        ("MCP-Protocol-Version", "2099-01-01"),
+        ("Mcp-Method", "tools/list"),
+        ("Mcp-Name", "box.get"),
+    ] {
         let reply = served.modern("tools/call", put.clone(), &[(name, value)]).await;
         assert_eq!((code(&reply), &reply.json()["id"]), ((400, -32_020), &json!(1)), "{name}");
     }

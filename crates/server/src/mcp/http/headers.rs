@@ -2,7 +2,6 @@
 //! between reads only the one. It does not know who stands between.
 
 use crate::mcp::Gateway;
-use crate::mcp::client;
 use crate::mcp::wire::Request;
 use axum::http::HeaderMap;
 use base64::Engine as _;
@@ -11,21 +10,19 @@ use rmcp::transport::common::http_header::{
 };
 use serde_json::Value;
 
-/// Says where headers and body differ.
-pub(super) fn agree(
-    headers: &HeaderMap,
-    request: &Request,
-    version: Option<&str>,
-    gateway: &Gateway,
-) -> Result<(), String> {
-    let named = client::named_version(request.params.as_ref());
-    if version != named.as_deref() {
-        let (header, body) = (version.unwrap_or("nothing"), named.as_deref().unwrap_or("nothing"));
-        return Err(format!("`MCP-Protocol-Version` says {header}, and `_meta` of the body says {body}"));
+/// Refuses a request that names two revisions.
+pub(super) fn one_version(header: Option<&str>, named: Option<&str>) -> Result<(), String> {
+    match header == named {
+        true => Ok(()),
+        false => {
+            let (header, body) = (header.unwrap_or("nothing"), named.unwrap_or("nothing"));
+            Err(format!("`MCP-Protocol-Version` says {header}, and `_meta` of the body says {body}"))
+        }
     }
-    if !named.as_deref().is_some_and(client::is_modern) {
-        return Ok(());
-    }
+}
+
+/// Says where headers and body of a request that names the newer revision differ.
+pub(super) fn agree(headers: &HeaderMap, request: &Request, gateway: &Gateway) -> Result<(), String> {
     same(headers, HEADER_MCP_METHOD, Some(&request.method))?;
     let params: Value =
         request.params.as_ref().and_then(|params| serde_json::from_str(params.get()).ok()).unwrap_or_default();

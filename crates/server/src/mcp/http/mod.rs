@@ -124,9 +124,16 @@ impl Face {
             return Ok(StatusCode::ACCEPTED.into_response());
         };
         let bad = |error: &RpcError| refused(Some(&request.id), error, StatusCode::BAD_REQUEST);
+        let mismatch = |why: String| bad(&RpcError::new(ErrorCode::HEADER_MISMATCH, why));
+        let named = client::named_version(request.params.as_ref());
+        if named.is_some() {
+            // Before it is asked whether either is spoken here.
+            headers::one_version(version, named.as_deref()).map_err(mismatch)?;
+        }
         Asker::read(request.params.as_ref(), None, outlet.clone()).map_err(|error| bad(&error))?;
-        headers::agree(headers, request, version, &self.gateway)
-            .map_err(|why| bad(&RpcError::new(ErrorCode::HEADER_MISMATCH, why)))?;
+        if named.as_deref().is_some_and(client::is_modern) {
+            headers::agree(headers, request, &self.gateway).map_err(mismatch)?;
+        }
         let number = self.single.receive(message, &outlet);
         let going = stream::Going { session: self.single.clone(), number };
         drop(outlet);
