@@ -2,7 +2,7 @@
 //! It does not know sessions, nor when a stream is begun again: those are the library's.
 
 use super::grant::Grant;
-use super::ledger::{Answer, InFlight, Ledger, RpcError, Slot, lock};
+use super::ledger::{Answer, InFlight, Ledger, RpcError, Slot, Where, lock};
 use super::stdio::{done, number, take_one};
 use super::words::too_large;
 use crate::http::{Known, Letter, Road, retry_after};
@@ -139,7 +139,7 @@ impl StreamableHttpClient for Post {
             return Err(Ended::ServerDoesNotSupportSse);
         }
         match (response.status().is_success(), kind(&response)) {
-            (true, Kind::Stream) => Ok(self.stream(response)),
+            (true, Kind::Stream) => Ok(self.stream(response, None)),
             _ => Err(Ended::UnexpectedServerResponse(format!("{} to a GET", response.status()).into())),
         }
     }
@@ -244,13 +244,13 @@ impl Post {
             return self.refused(message, slot, response).await;
         }
         match kind(&response) {
-            Kind::Stream => Ok(StreamableHttpPostResponse::Sse(self.stream(response), session)),
+            Kind::Stream => Ok(StreamableHttpPostResponse::Sse(self.stream(response, slot.cloned()), session)),
             Kind::Json => {
                 let text = self.body(response, self.0.output_max).await?;
                 if text.trim().is_empty() {
                     return Ok(StreamableHttpPostResponse::Accepted);
                 }
-                let read = take_one(&self.0.ledger, &text);
+                let read = take_one(&self.0.ledger, &text, Where::Stream(slot));
                 let message = read.ok_or_else(|| self.not_protocol("what is no message of it"))?;
                 Ok(StreamableHttpPostResponse::Json(message, session))
             }
@@ -326,7 +326,7 @@ impl Post {
     }
 
     /// The events of a stream, those taken out that somebody waits for here.
-    fn stream(&self, response: Response) -> BoxStream<'static, Result<Sse, SseError>> {
+    fn stream(&self, response: Response, slot: Option<Arc<Slot>>) -> BoxStream<'static, Result<Sse, SseError>> {
         let mut bound = Bound { left: self.0.output_max, max: self.0.output_max, newline: false };
         let bytes = response.bytes_stream().map(move |piece| {
             let piece = piece.map_err(|error| std::io::Error::other(error.without_url().to_string()))?;
@@ -338,7 +338,7 @@ impl Post {
             let mut event = event?;
             let message = matches!(event.event.as_deref(), None | Some("" | "message"));
             if let (true, Some(text)) = (message, &event.data) {
-                event.data = match take_one(&ledger, text) {
+                event.data = match take_one(&ledger, text, Where::Stream(slot.as_ref())) {
                     Some(message) => serde_json::to_string(&message).ok(),
                     None => None,
                 };

@@ -263,14 +263,14 @@ impl Ledger {
     }
 
     /// Takes what was heard; gives it back where it is for the library.
-    pub(super) fn hear(&self, heard: Heard<'_>) -> Handed {
+    pub(super) fn hear(&self, heard: Heard<'_>, from: Where<'_>) -> Handed {
         match heard {
             Heard::Answer { id, result } => self.answer(&id, || Answer::Result(owned(result))),
             Heard::Error { id, code, message, data } => self.answer(&id, || {
                 let message = crate::mcp::shown(&message, 2_000);
                 Answer::Error(RpcError { code, message, data: data.map(owned) })
             }),
-            Heard::Notice { method, params } => self.notice(&method, params),
+            Heard::Notice { method, params } => self.notice(&method, params, from),
             Heard::Request => Handed::Library,
         }
     }
@@ -284,7 +284,7 @@ impl Ledger {
         if slot.keep.load(Ordering::Relaxed) { Handed::Library } else { Handed::Answered(number) }
     }
 
-    fn notice(&self, method: &str, params: Option<&RawValue>) -> Handed {
+    fn notice(&self, method: &str, params: Option<&RawValue>, from: Where<'_>) -> Handed {
         match method {
             "notifications/progress" => {
                 if let Some((slot, told)) = params.and_then(|params| self.progress(params)) {
@@ -294,7 +294,11 @@ impl Ledger {
             "notifications/tools/list_changed" => self.changed.notify_one(),
             "notifications/message" => {
                 let Some(params) = params else { return Handed::Done };
-                match self.asking() {
+                let caller = match from {
+                    Where::Pipe => self.asking(),
+                    Where::Stream(slot) => slot.map(|slot| slot.caller.clone()).filter(|caller| caller.peer.is_some()),
+                };
+                match caller {
                     Some(caller) => caller.tell(Told::Log(owned(params))),
                     None => self.tell_all(method, Some(params)),
                 }
@@ -328,6 +332,15 @@ impl Ledger {
         let message = told.message.map(|text| crate::mcp::shown(&text, 500).into());
         Some((slot, Told::Progress { done: told.progress, total: told.total, message }))
     }
+}
+
+/// Where something was heard.
+#[derive(Clone, Copy)]
+pub(super) enum Where<'a> {
+    /// Where everything is.
+    Pipe,
+    /// In the answer to this request, or to none.
+    Stream(Option<&'a Arc<Slot>>),
 }
 
 /// What was done with something heard.

@@ -1,7 +1,7 @@
 //! A server that is a program: started on a leash, spoken to line by line (`Pipes`), ended politely.
 //! It does not know what the lines mean beyond who waits for them.
 
-use super::ledger::{Handed, InFlight, Ledger, Slot, lock};
+use super::ledger::{Handed, InFlight, Ledger, Slot, Where, lock};
 use super::wire;
 use super::words::{Texts, not_started};
 use crate::process::Processes;
@@ -180,7 +180,7 @@ impl Transport<RoleClient> for Pipes {
         let out = self.out.clone();
         async move {
             let Some(line) = made? else { return Ok(()) };
-            let gone = || std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+            let gone = || std::io::Error::new(std::io::ErrorKind::BrokenPipe, "it reads no more");
             out.ok_or_else(gone)?.send(line).await.map_err(|_| gone())
         }
     }
@@ -283,20 +283,20 @@ fn take(ledger: &Ledger, line: &[u8], ready: &mut VecDeque<ServerJsonRpcMessage>
         // 2025-03-26 knew batches.
         let batch: Vec<&serde_json::value::RawValue> = serde_json::from_str(text).unwrap_or_default();
         for message in batch {
-            ready.extend(take_one(ledger, message.get()));
+            ready.extend(take_one(ledger, message.get(), Where::Pipe));
         }
         return;
     }
     // What is no JSON is a program that prints what it should not; it is passed over.
     if text.starts_with('{') {
-        ready.extend(take_one(ledger, text));
+        ready.extend(take_one(ledger, text, Where::Pipe));
     }
 }
 
 /// Takes one message; what of it is for the library.
-pub(super) fn take_one(ledger: &Ledger, text: &str) -> Option<ServerJsonRpcMessage> {
+pub(super) fn take_one(ledger: &Ledger, text: &str, from: Where<'_>) -> Option<ServerJsonRpcMessage> {
     let heard = wire::read(text).ok()?;
-    match ledger.hear(heard) {
+    match ledger.hear(heard, from) {
         Handed::Answered(id) => Some(done(id)),
         // Late, or sent twice.
         Handed::Unknown(id) if !ledger.is_greeting(id) => None,
