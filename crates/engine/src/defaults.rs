@@ -39,6 +39,10 @@ pub(crate) const TURN_MAX: Duration = Duration::from_millis(1);
 /// How many actions are done before the inbox and the clock are looked at again.
 pub(crate) const TURN_ACTIONS: u32 = 1_024;
 
+/// How many actions are done before it is looked whether what is to be remembered is handed over early: some dozen
+/// microseconds.
+pub(crate) const REMEMBER_ACTIONS: u32 = 32;
+
 /// So many attempts in tasks, and the driver lets those that are ready end before it looks at what they say: fewer gain
 /// nothing by it, and one alone must not wait.
 pub(crate) const GATHER_MIN: usize = 8;

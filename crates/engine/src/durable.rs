@@ -52,8 +52,11 @@ impl Durable {
 
 /// A hash of a plan and its inputs: the same for the same, however it was written.
 pub fn plan_hash(plan: &Json, inputs: &Json) -> String {
-    let mut bytes = Vec::new();
-    fanout_store::canonical_json(&json!([plan, inputs]), &mut bytes);
+    let mut bytes = vec![b'['];
+    fanout_store::canonical_json(plan, &mut bytes);
+    bytes.push(b',');
+    fanout_store::canonical_json(inputs, &mut bytes);
+    bytes.push(b']');
     blake3::hash(&bytes).to_hex()[..32].to_owned()
 }
 
@@ -174,18 +177,15 @@ impl Engine {
             return Err(error("forget_durable", FORGET_DURABLE.to_owned()));
         }
         let id: Arc<str> = uuid::Uuid::now_v7().to_string().into();
-        let new = fanout_store::NewRun {
-            id: id.to_string(),
-            name: plan.name.clone(),
-            key: durable.key.clone(),
-            plan_hash: durable.hash(),
-            created: wall_clock(),
-            calls: plan.calls.len() as u64,
-        };
-        let owned = match blocking(move || journal.begin(new)).await? {
-            Begun::New(owned) => owned,
-            Begun::There(info) => return Ok(Started::There(info)),
-        };
+        let durable = Arc::new(durable);
+        let (name, calls, created) = (plan.name.clone(), plan.calls.len() as u64, wall_clock());
+        let (of, with) = (id.to_string(), Arc::clone(&durable));
+        // The hash and the first commit, and beside them all else that is made of the plan.
+        let begun = blocking(move || {
+            let (key, plan_hash) = (with.key.clone(), with.hash());
+            drop(with);
+            journal.begin(fanout_store::NewRun { id: of, name, key, plan_hash, created, calls })
+        });
         let record = RunStarted {
             plan: text(&durable.plan)?.into(),
             inputs: Some(text(&durable.inputs)?.into()),
@@ -197,7 +197,10 @@ impl Engine {
             tools: self.identities(&plan),
         };
         let (handle, mut new) = self.prepare(plan, &options, Some(id));
-        new.durable = Some((owned, Box::new(record)));
+        match begun.await? {
+            Begun::New(owned) => new.durable = Some((owned, Box::new(record))),
+            Begun::There(info) => return Ok(Started::There(info)),
+        }
         self.begin(new);
         Ok(Started::New(handle))
     }
@@ -348,12 +351,12 @@ fn records(dir: &Path, id: &str) -> Result<Vec<(Record, Vec<JsonText>)>, StoreEr
     wrong.map_or(Ok(records), Err)
 }
 
-async fn blocking<T: Send + 'static>(
+/// Begins at once, not when it is waited for.
+fn blocking<T: Send + 'static>(
     doing: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, StoreError> {
-    tokio::task::spawn_blocking(doing)
-        .await
-        .unwrap_or_else(|_| Err(error("state_io", "the runtime is shutting down".to_owned())))
+) -> impl Future<Output = Result<T, StoreError>> {
+    let doing = tokio::task::spawn_blocking(doing);
+    async { doing.await.unwrap_or_else(|_| Err(error("state_io", "the runtime is shutting down".to_owned()))) }
 }
 
 pub(crate) fn text(value: &Json) -> Result<JsonText, StoreError> {

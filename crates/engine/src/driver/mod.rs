@@ -179,6 +179,9 @@ impl Driver {
         while let Some(action) = self.next_action() {
             self.perform(action);
             done += 1;
+            if done.is_multiple_of(defaults::REMEMBER_ACTIONS) {
+                self.remember_early();
+            }
             if !done.is_multiple_of(defaults::TURN_ACTIONS) {
                 continue;
             }

@@ -1,4 +1,4 @@
-//! Remembering: what the core is told and orders about durable runs goes to the journal, one batch per turn, and
+//! Remembering: what the core is told and orders about durable runs goes to the journal in batches, and
 //! what must not be done before it is on disk waits for its commit.
 //! It does not know how records are written, nor how they are told again (`recover.rs`).
 
@@ -149,6 +149,20 @@ impl Driver {
                 }
             }
             Err(error) => self.journal_failed(error),
+        }
+    }
+
+    /// In the middle of a turn: hands over what starts wait for, as soon as more work was done for it than a commit
+    /// takes, and the journal has nothing to do. So it writes while the driver goes on; on a slow disk more wait for
+    /// each sync instead.
+    pub(super) fn remember_early(&mut self) {
+        let Some(memory) = self.memory.as_ref().filter(|memory| !memory.turn.is_empty()) else { return };
+        let Some(commit_time) = memory.journal.idle() else { return };
+        let Some((_, first)) = memory.batch.records.first() else { return };
+        let began = first.at;
+        self.look_at_clock();
+        if self.now.since(began) >= commit_time {
+            self.remember();
         }
     }
 

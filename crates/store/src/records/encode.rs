@@ -3,7 +3,7 @@
 
 use super::{
     ApprovalGiven, AttemptAt, CallAt, Ended, ErrorText, Fact, Finished, Record, Resolved, RunStarted, ToolIdentity,
-    Value, Waited,
+    Value, Waited, common,
 };
 use crate::blobs::BlobRef;
 use fanout_core::{
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 /// The version in which every kind is written. A kind that changes its payload gets a version of its own then;
 /// what was written before is read as it was.
-const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 
 /// Why a row gives no record.
 #[derive(Debug, PartialEq, Eq)]
@@ -127,6 +127,13 @@ fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, 
 
 /// Writes a record behind what is in `into`.
 pub(crate) fn encode(record: &Record, into: &mut Vec<u8>) {
+    if !common::encode(record, into) {
+        encode_any(record, into);
+    }
+}
+
+/// The same, for a record of any kind.
+pub(super) fn encode_any(record: &Record, into: &mut Vec<u8>) {
     let mut payload = Payload { v: VERSION, at_ns: record.at.0, ..Payload::default() };
     payload.kind = fill(&record.fact, &mut payload);
     // Written to memory, and of texts and numbers only.
@@ -317,7 +324,7 @@ const ABORTS: [(&str, AbortReason); 5] = [
     ("cancelled", AbortReason::Cancelled),
     ("deadline", AbortReason::Deadline),
 ];
-const OUTCOMES: [(&str, Outcome); 6] = [
+pub(super) const OUTCOMES: [(&str, Outcome); 6] = [
     ("succeeded", Outcome::Succeeded),
     ("failed", Outcome::Failed),
     ("skipped", Outcome::Skipped),
@@ -327,7 +334,7 @@ const OUTCOMES: [(&str, Outcome); 6] = [
 ];
 
 /// How a value is written.
-fn word<T: Copy + PartialEq>(words: &[(&'static str, T)], of: T) -> &'static str {
+pub(super) fn word<T: Copy + PartialEq>(words: &[(&'static str, T)], of: T) -> &'static str {
     words.iter().find(|(_, meaning)| *meaning == of).map_or("?", |(word, _)| word)
 }
 

@@ -1,6 +1,7 @@
 //! The facts a run is made of, in words of the core and with the values the engine keeps beside them.
 //! It does not know how they stand on disk (`encode.rs`), nor what follows from them.
 
+mod common;
 mod encode;
 mod pack;
 
