@@ -177,29 +177,27 @@ impl Engine {
             return Err(error("forget_durable", FORGET_DURABLE.to_owned()));
         }
         let id: Arc<str> = uuid::Uuid::now_v7().to_string().into();
-        let durable = Arc::new(durable);
-        let (name, calls, created) = (plan.name.clone(), plan.calls.len() as u64, wall_clock());
-        let (of, with) = (id.to_string(), Arc::clone(&durable));
-        // The hash and the first commit, and beside them all else that is made of the plan.
+        let (weight, open, tools) = (options.weight.max(1), options.open, self.identities(&plan));
+        let (of, name, calls, created) = (id.to_string(), plan.name.clone(), plan.calls.len() as u64, wall_clock());
+        // What is recorded, and beside it what is run.
         let begun = blocking(move || {
-            let (key, plan_hash) = (with.key.clone(), with.hash());
-            drop(with);
-            journal.begin(fanout_store::NewRun { id: of, name, key, plan_hash, created, calls })
+            let (key, plan_hash) = (durable.key.clone(), durable.hash());
+            let record = Box::new(RunStarted {
+                plan: text(&durable.plan)?.into(),
+                inputs: Some(text(&durable.inputs)?.into()),
+                context: durable.context.as_ref().map(text).transpose()?.map(Value::from),
+                weight,
+                deadline: None,
+                open,
+                seed: 0,
+                tools,
+            });
+            Ok((journal.begin(fanout_store::NewRun { id: of, name, key, plan_hash, created, calls })?, record))
         });
-        let record = RunStarted {
-            plan: text(&durable.plan)?.into(),
-            inputs: Some(text(&durable.inputs)?.into()),
-            context: durable.context.as_ref().map(text).transpose()?.map(Value::from),
-            weight: options.weight.max(1),
-            deadline: None,
-            open: options.open,
-            seed: 0,
-            tools: self.identities(&plan),
-        };
         let (handle, mut new) = self.prepare(plan, &options, Some(id));
         match begun.await? {
-            Begun::New(owned) => new.durable = Some((owned, Box::new(record))),
-            Begun::There(info) => return Ok(Started::There(info)),
+            (Begun::New(owned), record) => new.durable = Some((owned, record)),
+            (Begun::There(info), _) => return Ok(Started::There(info)),
         }
         self.begin(new);
         Ok(Started::New(handle))
