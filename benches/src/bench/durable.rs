@@ -44,7 +44,7 @@ async fn width_row(size: Size, width: u64, calls: usize) -> Result<Row> {
         ensure!(report.outcome == RunOutcome::Succeeded, "the run {:?}", report.outcome);
         let commits = engine.commits() - before;
         drop((run, engine));
-        let written = written(dir.path())?;
+        let written = Written::read(dir.path())?;
         peer.ended_after(bare(&written, usize::try_from(commits)?).await?);
     }
     let name = format!("durable calls that write, {width} at a time");
@@ -77,21 +77,38 @@ async fn start(engine: &Engine, calls: usize, hangs: bool) -> Result<RunHandle> 
     }
 }
 
-/// All that was written of records.
-fn written(state: &Path) -> Result<Vec<(String, Vec<u8>)>> {
-    let database = Connection::open(state.join("journal.db"))?;
-    let mut rows = database.prepare("SELECT payload, checks FROM records ORDER BY first")?;
-    let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
+/// All that was written: records, and the plan and the report where they are too large to be among them.
+struct Written {
+    rows: Vec<(String, Vec<u8>)>,
+    blobs: Vec<Vec<u8>>,
 }
 
-/// The same rows, in so many commits, as fast as SQLite takes them.
-async fn bare(rows: &[(String, Vec<u8>)], commits: usize) -> Result<std::time::Duration> {
+impl Written {
+    fn read(state: &Path) -> Result<Written> {
+        let database = Connection::open(state.join("journal.db"))?;
+        let mut rows = database.prepare("SELECT payload, checks FROM records ORDER BY first")?;
+        let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let mut names = database.prepare("SELECT hash FROM blobs ORDER BY bytes")?;
+        let names = names.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+        let blob = |name: &String| std::fs::read(state.join("blobs").join(&name[..2]).join(name));
+        Ok(Written {
+            rows: rows.collect::<rusqlite::Result<_>>()?,
+            blobs: names.iter().map(blob).collect::<std::io::Result<_>>()?,
+        })
+    }
+}
+
+/// The same rows, in so many commits, as fast as SQLite takes them; the plan is in the first, the report in the last.
+async fn bare(written: &Written, commits: usize) -> Result<std::time::Duration> {
     let dir = tempfile::tempdir()?;
     let mut database = Connection::open(dir.path().join("bare.db"))?;
     database.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     database.pragma_update(None, "synchronous", "FULL")?;
-    database.execute_batch("CREATE TABLE records (first INTEGER PRIMARY KEY, payload TEXT, checks BLOB) STRICT")?;
+    database.execute_batch(
+        "CREATE TABLE records (first INTEGER PRIMARY KEY, payload TEXT, checks BLOB) STRICT;
+         CREATE TABLE blobs (value BLOB) STRICT",
+    )?;
+    let Written { rows, blobs } = written;
     let commits = commits.clamp(1, rows.len().max(1));
     let begun = Instant::now();
     let mut first = 0;
@@ -102,6 +119,12 @@ async fn bare(rows: &[(String, Vec<u8>)], commits: usize) -> Result<std::time::D
             let mut insert = transaction.prepare_cached("INSERT INTO records VALUES (?1, ?2, ?3)")?;
             for (at, (payload, checks)) in rows[first..until].iter().enumerate() {
                 insert.execute(params![i64::try_from(first + at)?, payload, checks])?;
+            }
+            let now =
+                blobs.iter().enumerate().filter(|(at, _)| if *at == 0 { commit == 0 } else { commit == commits - 1 });
+            let mut insert = transaction.prepare_cached("INSERT INTO blobs VALUES (?1)")?;
+            for (_, blob) in now {
+                insert.execute(params![blob])?;
             }
         }
         transaction.commit()?;
