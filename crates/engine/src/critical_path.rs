@@ -38,7 +38,7 @@ struct Search<'a> {
 /// one pass suffices.
 pub(crate) fn measured(run: &RunData) -> Paths {
     let mut calls = run.slots.iter().zip(&run.plan.calls);
-    if !run.ends.ordered && calls.all(|(slot, call)| call.inputs.is_empty() && slot.elements().is_none()) {
+    if !is_ordered(run) && calls.all(|(slot, call)| call.inputs.is_empty() && slot.elements().is_none()) {
         return longest_call(run);
     }
     let (mut first_element, mut elements) = (Vec::new(), Vec::new());
@@ -59,6 +59,11 @@ pub(crate) fn measured(run: &RunData) -> Paths {
         search.visit(CallRef { run: run.id, call, element: None });
     }
     search.best()
+}
+
+/// Whether some call waited for another that is not an input of it, in this life of the run or an earlier one.
+fn is_ordered(run: &RunData) -> bool {
+    run.ends.ordered || !run.told_waits.is_empty()
 }
 
 /// Where no call waited for another, the longest chain is the longest call. Saves a million calls the search.
@@ -108,8 +113,15 @@ impl Search<'_> {
 
     /// The calls whose keys or success it waited for.
     fn waited(&self, mut best: Longest, call: CallRef, slot: &Slot) -> Longest {
-        if !self.run.ends.ordered {
+        if !is_ordered(self.run) {
             return best;
+        }
+        for told in self.run.told_waits.get(&call).into_iter().flatten() {
+            let ordered = matches!(&*told.cause, "key" | "stop");
+            let holder = told.on.as_ref().filter(|_| ordered).and_then(|on| self.run.find(on));
+            if let Some(holder) = holder.filter(|holder| *holder != call) {
+                best = self.better(best, holder);
+            }
         }
         for wait in self.run.waits(slot) {
             match wait.cause {

@@ -209,6 +209,18 @@ fn a_run_goes_on_and_does_nothing_twice() {
 }
 
 #[test]
+fn the_critical_path_goes_through_all_lives() {
+    let (world, dir) = (World::default(), tempfile::tempdir().expect("a folder"));
+    world.hangs.store(1, Ordering::SeqCst);
+    let plan = "{name: path, calls: [{id: a, tool: write, args: {what: a}}, {id: b, tool: write, args: {what: b}}, \
+                {id: h, tool: hang, args: {what: h}, after: [b], in_doubt: rerun}]}";
+    let id = first_life(&world, dir.path(), plan, "h");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let report = runtime.block_on(resumed(&world, dir.path(), &id, Resume::default()));
+    assert_eq!(report.critical_path.iter().map(|id| &**id).collect::<Vec<_>>(), ["a", "b", "h"], "{report:?}");
+}
+
+#[test]
 fn what_was_lost_is_in_doubt_or_done_again() {
     let cases =
         [("hang", "fail", "h in_doubt"), ("hang", "rerun", "h succeeded"), ("hang_idempotent", "fail", "h succeeded")];
