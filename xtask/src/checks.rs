@@ -1,7 +1,7 @@
 //! `cargo xtask test`: what CI runs, one check after the other, and how many passed.
 //! It does not know what the checks look for; it starts them and reads their exit codes.
 
-use crate::{cargo, peers, root};
+use crate::{cargo, conformance, peers, root};
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
@@ -43,6 +43,7 @@ const CHECKS: &[Check] = &[
     Check { name: "sim", about: "20,000 simulated worlds against the oracle", run: sim },
     Check { name: "mutants", about: "every planted fault is caught", run: mutants },
     Check { name: "differential", about: "the same decisions as a naive scheduler's", run: differential },
+    Check { name: "mcp", about: "the MCP conformance suite against the gateway, two revisions", run: mcp },
     Check { name: "examples", about: "every example runs", run: examples },
     Check { name: "eval", about: "real plans, if their data is there", run: eval },
     Check { name: "bench", about: "every measurement works, in small", run: bench },
@@ -230,6 +231,11 @@ fn differential() -> Result<Count> {
 
 fn mutants() -> Result<Count> {
     one(Command::new(std::env::current_exe()?).current_dir(root()).args(["sim", "--mutants"]))
+}
+
+fn mcp() -> Result<Count> {
+    let verdict = conformance::run()?;
+    Ok(Count { passed: verdict.passed, failed: verdict.failed })
 }
 
 fn examples() -> Result<Count> {

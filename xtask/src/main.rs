@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 mod checks;
+mod conformance;
 mod peers;
 mod sim;
 

