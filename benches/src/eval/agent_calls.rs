@@ -1,6 +1,7 @@
 //! Calls that coding agents emitted together, replayed in scaled time against the same calls one by one.
 //! It does not know what the calls did: a stub sleeps as long as the call took, scaled.
 
+use crate::agent_cache;
 use crate::agent_effects::{Shell, conflict, declared, declared_for_call, touched};
 use crate::outcome::Row;
 use anyhow::{Context, Result};
@@ -24,14 +25,14 @@ const SECONDS_MAX: f64 = 10.0;
 const OVERHEAD_MAX: Duration = Duration::from_millis(1);
 
 #[derive(Deserialize)]
-struct Record {
-    run: String,
-    task: String,
+pub(crate) struct Record {
+    pub(crate) run: String,
+    pub(crate) task: String,
     message: String,
-    tool: String,
+    pub(crate) tool: String,
     t_emit: f64,
     t_result: f64,
-    input: Value,
+    pub(crate) input: Value,
 }
 
 /// How long each call of the current message sleeps, and what happened: `(call, whether it began)`.
@@ -87,8 +88,10 @@ pub(crate) fn judge(folder: &Path) -> Result<Vec<Row>> {
         });
         messages[place].push(record);
     }
+    let mut cached = Row::new("agent_calls, cache on".to_owned(), "what is handed on is what one by one reads");
+    runtime()?.block_on(agent_cache::judge(&messages, &mut cached))?;
     messages.retain(|calls| calls.len() > 1);
-    let mut rows = Vec::new();
+    let mut rows = vec![cached];
     for (shell, name) in [
         (Shell::WritesAll, "Bash writes *"),
         (Shell::ReadersTold, "Bash readers told"),

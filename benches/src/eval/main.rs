@@ -1,6 +1,7 @@
 //! Runs real plans and traces (`cargo xtask eval`) and says, set by set, what was right and how good it was.
 //! It does not know how fanout works inside: every judgement comes from code of its own in this folder.
 
+mod agent_cache;
 mod agent_calls;
 mod agent_effects;
 mod asynchow;
