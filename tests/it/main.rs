@@ -2,6 +2,7 @@
 //! It does not know how anything works inside.
 
 mod adversary;
+mod asking;
 mod cache;
 mod calls;
 mod diagnostics;

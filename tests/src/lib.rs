@@ -2,8 +2,10 @@
 //! It does not know what is tested.
 
 mod peers;
+mod pty;
 
 pub use peers::{Peers, peers};
+pub use pty::Pty;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;

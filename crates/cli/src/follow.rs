@@ -2,11 +2,12 @@
 //! It does not know what the plan was or where its output goes.
 
 use crate::account;
-use crate::ask::{Answer, Asker};
+use crate::ask::{Answer, Asker, Came, Who};
 use crate::elsewhere::Elsewhere;
 use crate::live::{Live, still_run};
+use crate::peer::{Asked, Heard, Next, Note};
 use crate::text::{self, Paint, ms, say};
-use fanout::{Cancel, DoubtAnswer, EventStream, Outcome, Report, RunEvent, RunHandle, What};
+use fanout::{Cancel, Catalog, DoubtAnswer, EventStream, Outcome, Report, RunEvent, RunHandle, What};
 use std::collections::HashSet;
 use std::io::Write;
 use std::path::PathBuf;
@@ -82,13 +83,16 @@ pub(crate) struct Following {
     pub(crate) forgiven: HashSet<Arc<str>>,
     pub(crate) events_to: Option<Box<dyn Write + Send>>,
     pub(crate) asker: Option<Asker>,
+    /// What its tools ask and tell, and of which toolboxes they are.
+    pub(crate) heard: Heard,
+    pub(crate) catalog: Arc<Catalog>,
     /// Where it is recorded, if it is.
     pub(crate) state: Option<PathBuf>,
 }
 
 /// Follows a run to its end.
 pub(crate) async fn follow(mut signals: Signals, run: RunHandle, how: Following) -> Followed {
-    let Following { progress, paint, forgiven, events_to, asker, state } = how;
+    let Following { progress, paint, forgiven, events_to, asker, mut heard, catalog, state } = how;
     let writer = events_to.map(|to| tokio::spawn(write_events(run.events(), to)));
     let live = (progress == Progress::Live).then(|| Live::new(paint));
     let elsewhere = state.map(|state| Elsewhere::new(state, &run));
@@ -99,6 +103,7 @@ pub(crate) async fn follow(mut signals: Signals, run: RunHandle, how: Following)
         forgiven,
         live,
         asker,
+        catalog,
         elsewhere,
         interrupts: 0,
         killed_by: None,
@@ -115,11 +120,19 @@ pub(crate) async fn follow(mut signals: Signals, run: RunHandle, how: Following)
                 None => break,
             },
             number = signals.next() => follower.signal(number).await,
-            line = typed(&mut follower.asker) => follower.answer(line).await,
+            next = heard.next() => match next {
+                Next::Asked(asked) => follower.asked(asked).await,
+                Next::Note(note) => follower.note(&note, heard.lost()),
+            },
+            came = came(&mut follower.asker) => match came {
+                Came::Typed(line) => follower.answer(line).await,
+                Came::TakenBack => follower.taken_back(),
+            },
             _ = frames.tick(), if follower.live.is_some() => follower.draw().await,
             _ = looks.tick(), if follower.is_asking_elsewhere() => follower.look().await,
         }
     }
+    heard.rest().iter().for_each(|note| follower.note(note, heard.lost()));
     if let Some(live) = &mut follower.live {
         say(&live.erase());
     }
@@ -140,6 +153,7 @@ struct Follower {
     live: Option<Live>,
     /// Who can be asked.
     asker: Option<Asker>,
+    catalog: Arc<Catalog>,
     /// Where answers are left by others.
     elsewhere: Option<Elsewhere>,
     interrupts: u32,
@@ -168,12 +182,16 @@ impl Follower {
             (Some(asker), What::ApprovalAsked { call, tool, args, destructive, .. }) => {
                 asker.approval(call, tool, args, *destructive)
             }
-            (Some(asker), What::CallDoubted { call, attempt }) => asker.doubt(call, *attempt),
+            (Some(asker), What::CallDoubted { call, attempt }) => {
+                say(&asker.forget_attempt(call, *attempt));
+                asker.doubt(call, *attempt)
+            }
             (Some(asker), What::CallEnded { call, .. } | What::ApprovalGiven { call, .. }) => {
-                let said = asker.forget(call);
-                if !said.is_empty() {
-                    say(&said);
-                }
+                say(&asker.forget(call));
+                String::new()
+            }
+            (Some(asker), What::CallAborted { call, attempt, .. } | What::CallRetried { call, attempt, .. }) => {
+                say(&asker.forget_attempt(call, *attempt));
                 String::new()
             }
             (None, What::CallDoubted { call, .. }) if self.elsewhere.is_none() => {
@@ -232,6 +250,7 @@ impl Follower {
                 self.run.settle(&call, answer);
                 None
             }
+            Some(Answer::Given) => None,
         };
         said += &match refused {
             // What ended meanwhile needs no answer; its end is told as an event.
@@ -239,6 +258,30 @@ impl Follower {
             _ => asker.next(),
         };
         say(&said);
+    }
+
+    /// A tool wants to know something.
+    async fn asked(&mut self, asked: Asked) {
+        let snapshot = self.run.snapshot().await.unwrap_or_default();
+        let running = snapshot.running.iter().find(|call| call.id == asked.attempt.call);
+        let who = running.and_then(|call| {
+            let toolbox = self.catalog.tool(self.catalog.find(&call.tool)?).toolbox.clone();
+            Some(Who { tool: call.tool.clone(), toolbox })
+        });
+        let Some(asker) = &mut self.asker else { return };
+        let question = asker.wanted(asked, who);
+        let erased = self.live.as_mut().map(Live::erase).unwrap_or_default();
+        say(&format!("{erased}{question}"));
+    }
+
+    fn taken_back(&mut self) {
+        if let Some(asker) = &mut self.asker {
+            say(&asker.taken_back());
+        }
+    }
+
+    fn note(&mut self, note: &Note, lost: usize) {
+        self.say(&note.line(lost, self.paint));
     }
 
     /// Says a line for good.
@@ -274,10 +317,7 @@ impl Follower {
         if number == 2 && self.interrupts == 1 && self.killed_by.is_none() {
             self.run.cancel(Cancel::Drain);
             let note = format!("nothing new starts; {}; Ctrl-C again ends them now", still_run(running));
-            match &mut self.live {
-                Some(live) => live.note(&note),
-                None => self.say(&self.paint.yellow(&note)),
-            }
+            self.lasting_note(&note);
             return;
         }
         if number == 2 && self.interrupts > 2 {
@@ -288,17 +328,25 @@ impl Follower {
         self.killed_by.get_or_insert(number);
         self.run.cancel(Cancel::Kill);
         let note = format!("ending {} now; Ctrl-C again does not wait for it", text::count(running, "running call"));
-        match &mut self.live {
-            Some(live) => live.note(&note),
-            None => self.say(&self.paint.yellow(&note)),
+        self.lasting_note(&note);
+    }
+
+    /// Says how it goes on: in the live view, where that is seen.
+    fn lasting_note(&mut self, note: &str) {
+        let is_asking = self.asker.as_ref().is_some_and(Asker::is_asking);
+        if let Some(live) = &mut self.live {
+            live.note(note);
+        }
+        if self.live.is_none() || is_asking {
+            self.say(&self.paint.yellow(note));
         }
     }
 }
 
-/// The next typed line; never where nobody is asked.
-async fn typed(asker: &mut Option<Asker>) -> Option<String> {
+/// What comes of the wait for an answer; never where nobody is asked.
+async fn came(asker: &mut Option<Asker>) -> Came {
     match asker {
-        Some(asker) => asker.typed().await,
+        Some(asker) => asker.came().await,
         None => std::future::pending().await,
     }
 }

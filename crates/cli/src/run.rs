@@ -7,13 +7,14 @@ use crate::ask::Asker;
 use crate::changed::{self, Changed};
 use crate::follow::{Followed, Following, Progress, Signals, follow};
 use crate::load::{self, Changes, Given, Kept, Loaded, Refused};
+use crate::peer::{Heard, Terminal};
 use crate::targets::Targets;
 use crate::text::{self, Paint};
 use crate::{answer, diagnostics, durable, exit, json, pictures, targets};
 use fanout::state::{CacheBounds, Reader};
 use fanout::{
-    Call, Diagnostic, DoubtAnswer, Durable, Engine, Outcome, Plan, RecordedRun, Report, Resume, RunHandle, RunOptions,
-    RunOutcome, Started, ValidPlan,
+    Call, Diagnostic, DoubtAnswer, Durable, Engine, Outcome, Peer, Plan, RecordedRun, Report, Resume, RunHandle,
+    RunOptions, RunOutcome, Started, ValidPlan,
 };
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -43,12 +44,13 @@ pub(crate) async fn run(args: &RunArgs, color: When) -> Result<ExitCode, Refused
     let shown = Shown::new(&plan, &args.outputs, targets, paint, state);
     let signals = Signals::listen()?;
     let (Some(record), Some(state)) = (record, shown.state.clone()) else {
-        let options = RunOptions { attended: shown.asker.is_some(), cache: !args.no_cache, ..RunOptions::default() };
+        let attended = shown.asker.is_some();
+        let options = RunOptions { attended, cache: !args.no_cache, peer: shown.peer(), ..RunOptions::default() };
         let run = engine.start(plan, options);
         return Ok(shown.follow(signals, run, engine).await);
     };
     let record = args.key.iter().fold(record, Durable::key);
-    let options = RunOptions { cache: !args.no_cache, ..RunOptions::default() };
+    let options = RunOptions { cache: !args.no_cache, peer: shown.peer(), ..RunOptions::default() };
     match engine.start_durable(plan, options, record).await? {
         Started::New(run) => {
             text::say(&paint.dim(&format!("run {}\n", run.id())));
@@ -82,8 +84,9 @@ pub(crate) async fn resume(args: &ResumeArgs, color: When) -> Result<ExitCode, R
     if info.state.is_ended() {
         let targets = targets::open(&outputs, std::iter::empty())?;
         let has_output = !recorded.plan["output"].is_null();
+        let forgiven = HashSet::new();
         let shown =
-            Shown { outputs: &outputs, targets, paint, has_output, forgiven: HashSet::new(), asker: None, state: None };
+            Shown { outputs: &outputs, targets, paint, has_output, forgiven, asker: None, behind: None, state: None };
         text::say(&paint.dim(&format!("run {} has ended; this is what it gave\n", info.id)));
         return shown.tell(&state, &info.id);
     }
@@ -109,7 +112,7 @@ pub(crate) async fn resume(args: &ResumeArgs, color: When) -> Result<ExitCode, R
     drop(texts);
     let shown = Shown::new(&plan, &outputs, targets, paint, Some(state.clone()));
     let signals = Signals::listen()?;
-    let how = Resume { changed: args.changed, in_doubt, unattended: false };
+    let how = Resume { changed: args.changed, in_doubt, unattended: false, peer: shown.peer() };
     match engine.resume(&recorded, plan, how).await {
         Ok(run) => {
             // The process that ran it may have paused it before it went.
@@ -133,6 +136,8 @@ struct Shown<'a> {
     /// The calls that have a value to go on with when they fail.
     forgiven: HashSet<Arc<str>>,
     asker: Option<Asker>,
+    /// What is behind the run, and what is heard from there.
+    behind: Option<(Arc<Terminal>, Heard)>,
     /// Where it is recorded, if it is.
     state: Option<PathBuf>,
 }
@@ -148,7 +153,14 @@ impl<'a> Shown<'a> {
         let forgiving = plan.calls.iter().filter(|call| call.on_failure_value.is_some());
         let forgiven = forgiving.map(|call| call.id.clone()).collect();
         let has_output = plan.output.is_some();
-        Shown { outputs, targets, paint, has_output, forgiven, asker: Asker::new(paint), state }
+        let asker = Asker::new(paint);
+        let behind = Some(Terminal::new(asker.is_some()));
+        Shown { outputs, targets, paint, has_output, forgiven, asker, behind, state }
+    }
+
+    /// What is behind the run.
+    fn peer(&self) -> Option<Arc<dyn Peer>> {
+        Some(self.behind.as_ref()?.0.clone())
     }
 
     /// Follows the run to its end.
@@ -158,12 +170,15 @@ impl<'a> Shown<'a> {
             () if text::stderr_is_terminal() && !text::is_dumb() => Progress::Live,
             () => Progress::Lines,
         };
+        let (_, heard) = self.behind.take().unwrap_or_else(|| Terminal::new(false));
         let how = Following {
             progress,
             paint: self.paint,
             forgiven: std::mem::take(&mut self.forgiven),
             events_to: self.targets.events.take(),
             asker: self.asker.take(),
+            heard,
+            catalog: engine.catalog().clone(),
             state: self.state.take(),
         };
         let Followed { report, killed_by } = follow(signals, run, how).await;
@@ -226,10 +241,12 @@ pub(crate) async fn call(args: &CallArgs, color: When) -> Result<ExitCode, Refus
     let valid = engine.validate(plan, Map::new()).map_err(invalid)?;
     let progress = if text::stderr_is_terminal() && !text::is_dumb() { Progress::Live } else { Progress::Failures };
     let asker = Asker::new(paint);
-    let options = RunOptions { attended: asker.is_some(), ..RunOptions::default() };
+    let (terminal, heard) = Terminal::new(asker.is_some());
+    let options = RunOptions { attended: asker.is_some(), peer: Some(terminal), ..RunOptions::default() };
     let signals = Signals::listen()?;
     let run = engine.start(valid, options);
-    let how = Following { progress, paint, forgiven: HashSet::new(), events_to: None, asker, state: None };
+    let (forgiven, catalog) = (HashSet::new(), engine.catalog().clone());
+    let how = Following { progress, paint, forgiven, events_to: None, asker, heard, catalog, state: None };
     let Followed { report, killed_by } = follow(signals, run, how).await;
     drop(engine);
     match report.calls.first().and_then(|call| call.result.as_ref()) {

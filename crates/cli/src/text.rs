@@ -132,6 +132,39 @@ pub(crate) fn block(text: &str, indent: &str, lines_max: usize) -> String {
     out
 }
 
+/// Text from outside as harmless lines no wider than the terminal, each behind `indent`, so that none of it can pass for
+/// a line of ours; only the first `lines_max` of them.
+pub(crate) fn wrapped(text: &str, indent: &str, columns: usize, lines_max: usize) -> String {
+    let room = columns.saturating_sub(width(indent) + 1).max(8);
+    let mut lines = Vec::new();
+    for given in text.trim_end().lines() {
+        let (mut one, mut used) = (String::new(), 0);
+        for c in line(given).chars() {
+            let w = c.width().unwrap_or(0);
+            if used + w > room {
+                lines.push(std::mem::take(&mut one));
+                used = 0;
+            }
+            if lines.len() > lines_max {
+                break;
+            }
+            used += w;
+            one.push(c);
+        }
+        lines.push(one);
+        if lines.len() > lines_max {
+            break;
+        }
+    }
+    let cut = lines.len() > lines_max;
+    lines.truncate(lines_max);
+    let mut out: String = lines.iter().map(|line| format!("{indent}{line}\n")).collect();
+    if cut {
+        out.push_str(&format!("{indent}…\n"));
+    }
+    out
+}
+
 /// Whether a character could steer a terminal: control characters and changes of direction.
 pub(crate) fn steers(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -234,6 +267,13 @@ mod tests {
         assert_eq!(line("a\x1b[2Jb\u{7}c\nd\u{9b}31m"), "a\\u{1b}[2Jb\\u{7}c⏎d\\u{9b}31m");
         assert_eq!(line("safe\u{202e}evil"), "safe\\u{202e}evil");
         assert_eq!(block("1\n2\n\x1b]0;x\x07\n", "| ", 2), "| … 1 lines before\n| 2\n| \\u{1b}]0;x\\u{7}\n");
+    }
+
+    #[test]
+    fn what_is_long_goes_on_behind_the_indent() {
+        assert_eq!(wrapped("0123456789ab\n\nx\x1b\n", "| ", 11, 9), "| 01234567\n| 89ab\n| \n| x\\u{1b}\n");
+        assert_eq!(wrapped("日本語日本", "| ", 11, 1), "| 日本語日\n| …\n");
+        assert_eq!(wrapped(&"x".repeat(100), "> ", 0, 2), "> xxxxxxxx\n> xxxxxxxx\n> …\n");
     }
 
     #[test]

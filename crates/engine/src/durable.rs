@@ -141,14 +141,16 @@ impl RecordedRun {
 }
 
 /// How a run goes on.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Resume {
     /// Go on although tools are not what they were.
     pub changed: bool,
     /// What is said of calls that are in doubt, by id.
     pub in_doubt: BTreeMap<String, crate::DoubtAnswer>,
-    /// Whether somebody can answer questions meanwhile.
+    /// Whether nobody can answer questions meanwhile.
     pub unattended: bool,
+    /// Who is told and asked by tools while they work; questions have no answer without one.
+    pub peer: Option<Arc<dyn fanout_tools::Peer>>,
 }
 
 impl Engine {
@@ -234,7 +236,7 @@ impl Engine {
             Fact::RunStarted(started) => started.weight,
             _ => 1,
         });
-        let options = RunOptions { attended: !resume.unattended, weight, ..RunOptions::default() };
+        let options = RunOptions { attended: !resume.unattended, peer: resume.peer, weight, ..RunOptions::default() };
         let (handle, new) = self.prepare(plan, &options, Some(recorded.info.id.as_str().into()));
         let (reply, answer) = tokio::sync::oneshot::channel();
         let recovery = Recovery { new, owned, records, tools: now, in_doubt: resume.in_doubt, reply };
