@@ -15,7 +15,6 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 /// What one turn of a driver wants remembered, of any runs: it becomes durable as a whole or not at all.
 #[derive(Clone, Debug, Default)]
@@ -250,9 +249,9 @@ impl Journal {
         self.queue.flush()
     }
 
-    /// How long a commit takes now, if all that was appended is on disk.
-    pub fn idle(&self) -> Option<Duration> {
-        self.queue.idle()
+    /// Whether all that was appended is on disk.
+    pub fn is_idle(&self) -> bool {
+        self.queue.is_idle()
     }
 
     /// About how many bytes wait to be written.

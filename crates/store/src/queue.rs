@@ -4,7 +4,6 @@
 use crate::error::{Result, StoreError};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 /// A batch that was appended. Batches are numbered from 1 and become durable in that order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -13,9 +12,9 @@ pub struct Ticket(pub u64);
 /// More than this waits only when the disk cannot keep up: then whoever appends waits too.
 pub const BACKLOG_BYTES_MAX: usize = 64 << 20;
 
-/// How long the writer looks for more before it sleeps: about as long as it takes to be woken, and as those who heard of
-/// the last commit take to come with the next batch.
-const LOOK_MAX: Duration = Duration::from_micros(50);
+/// How often the writer looks for more before it sleeps: some dozen microseconds, about as long as it takes to be woken,
+/// and as those who heard of the last commit take to come with the next batch.
+const LOOKS_MAX: u32 = 1_000;
 
 /// Requests of type `R` on their way to the one thread that takes them.
 #[derive(Debug)]
@@ -25,8 +24,8 @@ pub(crate) struct Queue<R> {
     any: AtomicBool,
     arrived: Condvar,
     taken: Condvar,
-    /// How long to look for more before sleeping.
-    look_max: Duration,
+    /// How often to look for more before sleeping.
+    looks_max: u32,
 }
 
 #[derive(Debug)]
@@ -37,8 +36,6 @@ struct Waiting<R> {
     durable: Ticket,
     /// How often something became durable.
     commits: u64,
-    /// How long a commit takes now, sync included.
-    commit_time: Duration,
     /// The writer sleeps.
     asleep: bool,
     /// How many wait for room or for a commit.
@@ -55,7 +52,6 @@ impl<R> Queue<R> {
             appended: Ticket(0),
             durable: Ticket(0),
             commits: 0,
-            commit_time: Duration::ZERO,
             asleep: false,
             watching: 0,
             closed: false,
@@ -68,7 +64,7 @@ impl<R> Queue<R> {
             any: AtomicBool::new(false),
             arrived: Condvar::new(),
             taken: Condvar::new(),
-            look_max: if others { LOOK_MAX } else { Duration::ZERO },
+            looks_max: if others { LOOKS_MAX } else { 0 },
         }
     }
 
@@ -118,8 +114,10 @@ impl<R> Queue<R> {
 
     /// Looks for something to take, for a while.
     fn look(&self) {
-        let begun = Instant::now();
-        while !self.any.load(Ordering::Acquire) && begun.elapsed() < self.look_max {
+        for _ in 0..self.looks_max {
+            if self.any.load(Ordering::Acquire) {
+                return;
+            }
             std::hint::spin_loop();
         }
     }
@@ -143,13 +141,11 @@ impl<R> Queue<R> {
         Some(taken)
     }
 
-    /// All up to this ticket is durable; to commit it took so long.
-    pub(crate) fn committed(&self, ticket: Ticket, took: Duration) {
+    /// All up to this ticket is durable.
+    pub(crate) fn committed(&self, ticket: Ticket) {
         let mut waiting = self.lock();
         waiting.durable = ticket;
         waiting.commits += 1;
-        // Half of it is new, so that one that was slow by accident is soon forgotten.
-        waiting.commit_time = (waiting.commit_time + took) / 2;
         self.wake_watching(waiting);
     }
 
@@ -193,12 +189,6 @@ impl<R> Queue<R> {
     pub(crate) fn is_idle(&self) -> bool {
         let waiting = self.lock();
         waiting.durable >= waiting.appended
-    }
-
-    /// How long a commit takes now, if the writer has nothing to do.
-    pub(crate) fn idle(&self) -> Option<Duration> {
-        let waiting = self.lock();
-        (waiting.durable >= waiting.appended).then_some(waiting.commit_time)
     }
 
     /// How often something became durable.

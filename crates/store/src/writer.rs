@@ -13,7 +13,6 @@ use hashbrown::HashMap;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ToSql, params};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 /// What the writer is asked for.
 pub(crate) enum Request {
@@ -74,8 +73,8 @@ impl Writer {
     pub(crate) fn run(mut self) {
         while let Some((mut requests, last)) = self.queue.take() {
             match self.turn(&mut requests) {
-                Ok((answers, took)) => {
-                    self.queue.committed(last, took);
+                Ok(answers) => {
+                    self.queue.committed(last);
                     self.committed(last, answers);
                     self.let_go(requests);
                 }
@@ -119,8 +118,8 @@ impl Writer {
         }
     }
 
-    /// Writes all of these in one transaction. They are on disk when it returns, and it tells how long that took.
-    fn turn(&mut self, requests: &mut [Request]) -> Result<(Answers, Duration)> {
+    /// Writes all of these in one transaction. They are on disk when it returns.
+    fn turn(&mut self, requests: &mut [Request]) -> Result<Answers> {
         // Held until the records that name the blobs are there: nothing sweeps them before.
         let _held = self.write_blobs(requests)?;
         let begin = |error: rusqlite::Error| sqlite("begin to write to the journal", &error);
@@ -145,10 +144,9 @@ impl Writer {
             }
         }
         self.write_runs()?;
-        let begun = Instant::now();
         let commit = |error: rusqlite::Error| sqlite("write the journal to disk", &error);
         self.connection.prepare_cached("COMMIT").map_err(commit)?.execute([]).map_err(commit)?;
-        Ok((answers, begun.elapsed()))
+        Ok(answers)
     }
 
     /// Writes the rows of all runs that changed.

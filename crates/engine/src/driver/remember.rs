@@ -20,6 +20,7 @@ use fanout_store::{
 use fanout_tools::{ErrorClass, Reached, ToolError};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// What of the runs of an engine is being remembered.
@@ -35,6 +36,10 @@ pub(crate) struct Memory {
     noted: Vec<RunId>,
     /// Runs that have ended and whose account is being made or written.
     ending: usize,
+    /// A batch that was handed over, and when.
+    timed: Option<(Ticket, Time)>,
+    /// How long it takes now until one is on disk.
+    commit_time: Duration,
     /// Nothing more can be remembered.
     failed: Option<StoreError>,
 }
@@ -72,6 +77,8 @@ impl Memory {
             held: VecDeque::new(),
             noted: Vec::new(),
             ending: 0,
+            timed: None,
+            commit_time: Duration::ZERO,
             failed: None,
         }
     }
@@ -143,6 +150,7 @@ impl Driver {
         let changes = !memory.batch.cache.is_empty();
         match memory.journal.append(std::mem::take(&mut memory.batch)) {
             Ok(ticket) => {
+                memory.timed.get_or_insert((ticket, self.now));
                 memory.held.extend(memory.turn.drain(..).map(|held| (ticket, held)));
                 if let Some(shelf) = self.shelf.as_mut().filter(|_| changes) {
                     shelf.changed(ticket);
@@ -157,9 +165,8 @@ impl Driver {
     /// each sync instead.
     pub(super) fn remember_early(&mut self) {
         let Some(memory) = self.memory.as_ref().filter(|memory| !memory.turn.is_empty()) else { return };
-        let Some(commit_time) = memory.journal.idle() else { return };
-        let Some((_, first)) = memory.batch.records.first() else { return };
-        let began = first.at;
+        let Some((_, first)) = memory.batch.records.first().filter(|_| memory.journal.is_idle()) else { return };
+        let (began, commit_time) = (first.at, memory.commit_time);
         self.look_at_clock();
         if self.now.since(began) >= commit_time {
             self.remember();
@@ -183,6 +190,12 @@ impl Driver {
             Committed::Stopped(error) => return self.journal_failed(error),
             Committed::Evicted(evicted) => return self.evicted(&evicted),
         };
+        if let Some(memory) = &mut self.memory
+            && let Some((_, at)) = memory.timed.take_if(|(ticket, _)| *ticket <= upto)
+        {
+            // Half of it is new, so that one that was slow by accident is soon forgotten.
+            memory.commit_time = (memory.commit_time + self.now.since(at)) / 2;
+        }
         while let Some(memory) = &mut self.memory {
             if memory.held.front().is_none_or(|(ticket, _)| *ticket > upto) {
                 return;
