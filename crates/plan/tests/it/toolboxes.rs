@@ -123,9 +123,8 @@ kye = "repo"
             fanout.toml:14:1: error[missing_field]: the tool `c` has neither `argv` nor `url`
               help: a program has `argv = ["wc", "-l"]`, a request `url = "https://…"`
             fanout.toml:15:17: error[bad_value]: "A=B" cannot be the name of an environment variable
-            fanout.toml:17:1: error[not_yet_supported]: `mcp` of the toolbox is not supported yet by this version
-              help: remove it: it is refused rather than ignored
-            fanout.toml:18:1: error[unknown_field]: the toolbox has no field `kye`
+            fanout.toml:17:7: error[wrong_type]: `mcp` is an object, not a text
+            fanout.toml:18:1: error[unknown_field]: a toolbox with `mcp` has no field `kye`
               help: did you mean `key`?
         "#]],
     );
