@@ -114,6 +114,8 @@ impl Case {
                 child.kill().expect("a child of ours");
             }
             let ended = end(child);
+            // A child of it that has not yet become its tool has no mark, but has the lock of the run.
+            until("nobody has a lock", || !self.is_locked());
             until("nothing is left", || bearing(&format!("MARK={}", self.mark)) == 0);
             match ended.code {
                 None => kills += 1,
@@ -130,6 +132,13 @@ impl Case {
         };
         self.check(looks, &said);
         kills
+    }
+
+    /// Whether some process has the lock of a run.
+    fn is_locked(&self) -> bool {
+        let locks = std::fs::read_dir(self.folder.path("state/locks")).into_iter().flatten().flatten();
+        let locks = locks.filter_map(|entry| std::fs::File::open(entry.path()).ok());
+        locks.into_iter().any(|file| file.try_lock_shared().is_err())
     }
 
     /// What somebody who looks into the ledger says about each call that must not be done twice.

@@ -87,7 +87,11 @@ impl Core {
         let State::Ordered { block } = self.call(slot).state else { return };
         let seat = (self.call(slot).run, self.call(slot).order());
         let next = self.keys.blocked(held(&self.keyed, &self.calls[slot as usize]), seat);
-        let holder = self.call_ref(if next.is_none() { leaver } else { block.holder });
+        // The holder that was seen first may have left before, and where calls are forgotten its slot be another's: one
+        // that is not before this call in its run.
+        let first = self.call(block.holder);
+        let is_there = first.run == seat.0 && first.order() < seat.1;
+        let holder = self.call_ref(if next.is_none() || !is_there { leaver } else { block.holder });
         self.account(slot, Cause::Key { holder, claim: block.claim });
         match next {
             Some(block) => self.set(slot, State::Ordered { block }),

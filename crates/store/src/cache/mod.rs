@@ -162,7 +162,7 @@ pub struct CacheWrite {
 /// Whose a write is that goes on.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum CacheOwner {
-    /// A process, as long as it lives: what [`crate::Journal::owner`] gave.
+    /// A process, as long as it lives: which holds a lock by this name.
     Process(Arc<str>),
     /// A recorded run, until it has ended or is removed, whichever processes run it.
     Run(Arc<str>),
