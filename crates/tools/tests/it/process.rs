@@ -141,17 +141,18 @@ fn exit_codes_as_declared() {
 #[test]
 fn the_kernel_counts() {
     alone(|world| async move {
+        // More than other tests make this process take: up to that a child's memory cannot be told from its parent's.
         let mut spec = ProcessSpec::new(argv(&[
             "python3",
             "-c",
-            "import time\nx = bytearray(150_000_000)\nwhile time.process_time() < 0.2: pass",
+            "import time\nx = bytearray(700_000_000)\nwhile time.process_time() < 0.2: pass",
         ]));
         spec.env = vec!["PATH".into(), "HOME".into()];
         let usage = run(&world.tool(spec)).await.unwrap().usage.unwrap();
         assert!(usage.cpu >= Duration::from_millis(190), "{usage:?}");
-        assert!((150_000_000..400_000_000).contains(&usage.memory_bytes_max), "{usage:?}");
+        assert!((700_000_000..950_000_000).contains(&usage.memory_bytes_max), "{usage:?}");
         let small = run(&world.sh("exit 0", |_| ())).await.unwrap().usage.unwrap();
-        assert!(small.memory_bytes_max < 150_000_000, "{small:?}");
+        assert!(small.memory_bytes_max < 700_000_000, "{small:?}");
     });
 }
 
