@@ -77,9 +77,11 @@ fn a_server_that_does_not_start_is_named_with_its_last_words() {
             let fanout_plan::McpTransport::Stdio(command) = &mut source.transport else { unreachable!() };
             command.command = fanout_plan::McpText::literal("no-such-program-here");
         });
+        let missing = wrong(missing.await.err().unwrap());
+        let missing = missing.replace(&std::env::var("PATH").unwrap(), "THE PATH");
         expect![[r#"
-            toolbox.box: error[mcp_not_started]: `no-such-program-here` was not started: no such program in /root/.cargo/bin:/root/.cargo/bin:/root/.pyenv/plugins/pyenv-virtualenv/shims:/root/.pyenv/shims:/root/.pyenv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; install it, or give its path
-        "#]].assert_eq(&wrong(missing.await.err().unwrap()));
+            toolbox.box: error[mcp_not_started]: `no-such-program-here` was not started: no such program in THE PATH; install it, or give its path
+        "#]].assert_eq(&missing);
         place.opener.closed().await;
     });
 }
