@@ -116,10 +116,13 @@ fn a_guard_stands(engine: &str) {
     eventually("a guard stands", || guards(engine) == 1);
 }
 
-/// Whether a process is gone or a zombie: one that is still dying has lost its environment, and nobody can reap it yet.
+/// Whether a process is gone or a zombie without other threads: one that is still dying has lost its environment, and
+/// nobody can reap it yet, nor one whose first thread ended before the others.
 fn has_ended(pid: &str) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(") ").next().is_none_or(|rest| rest.is_empty() || rest.starts_with('Z'))
+    let is_dead = stat.rsplit(") ").next().is_none_or(|rest| rest.is_empty() || rest.starts_with('Z'));
+    is_dead && threads <= 1
 }
 
 fn guards(engine: &str) -> usize {
