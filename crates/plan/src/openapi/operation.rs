@@ -77,6 +77,10 @@ impl<'d, 'n> Maker<'d, 'n> {
         let mut http = self.source.base.clone();
         http.method = operation.method.to_ascii_uppercase().into();
         http.origin = server.origin.as_str().into();
+        if has_steps(&operation.path.text) {
+            let why = "its path has the steps `.` or `..`, which no request can have";
+            return Err(self.left_out(operation, node, why));
+        }
         let all = parameters(doc, operation.item, node).map_err(|(at, why)| self.left_out(operation, at, &why))?;
         let key = self.target(operation, &server, &all, &mut arguments, &mut http);
         self.rest(&all, &mut arguments, &mut http);
@@ -164,6 +168,14 @@ impl<'d, 'n> Maker<'d, 'n> {
         }
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            if placeholder(value).is_some() {
+                let message = format!(
+                    "`{}` of the path `{}` is sent as it is: a query has parameters of its own",
+                    short(pair),
+                    short(&operation.path.text)
+                );
+                self.doc.warn(operation.node, "openapi_ignored", message);
+            }
             http.query.push(fixed(name, value));
         }
         resource(&key)
@@ -311,6 +323,12 @@ fn placeholder(text: &str) -> Option<(&str, &str, &str)> {
     let (before, behind) = text.split_once('{')?;
     let (name, behind) = behind.split_once('}')?;
     (!name.is_empty()).then_some((before, name, behind))
+}
+
+/// Whether a path has the steps `.` or `..`, however they are written.
+fn has_steps(path: &str) -> bool {
+    let path = path.split(['?', '#']).next().unwrap_or_default().to_ascii_lowercase().replace("%2e", ".");
+    path.split('/').any(|part| matches!(part, "." | ".."))
 }
 
 /// A parameter that is always the same.

@@ -255,6 +255,9 @@ impl<'d, 'n> Schemas<'d, 'n> {
             edges.push(index, same);
             out.insert("$ref".into(), self.name(index));
         }
+        if let Some(at) = self.doc.get(node, "$dynamicRef") {
+            self.doc.warn(at, "openapi_reference", "`$dynamicRef` is not followed: anything is taken there");
+        }
         for (name, inner) in map {
             let Some((keyword, holds)) = KEYWORDS.iter().find(|(known, _)| *known == name.text) else { continue };
             if reference.is_some() && self.doc.old && !BESIDE_REF.contains(keyword) {

@@ -30,10 +30,15 @@ pub(super) fn read(url: &str) -> Result<Server, String> {
     if host.contains('@') {
         return Err("the URL of a server holds no user or password: `auth` names secrets".to_owned());
     }
-    let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
-    let name = name.map_or(host, |(name, _)| name);
-    let fits = |c: char| c.is_alphanumeric() || ".-_[]:".contains(c);
-    if name.is_empty() || !host.chars().all(fits) {
+    let port = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
+    let (name, port) = port.unwrap_or((host, ""));
+    let fits = |c: char| c.is_alphanumeric() || ".-_".contains(c);
+    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    let is_host = match address {
+        Some(address) => address.parse::<core::net::Ipv6Addr>().is_ok(),
+        None => !name.is_empty() && name.chars().all(fits),
+    };
+    if !is_host || !port.is_empty() && port.parse::<u16>().is_err() {
         return bad("has no host that can be used");
     }
     let path = path.split(['?', '#']).next().unwrap_or_default();
@@ -63,6 +68,10 @@ pub(super) fn of_operation<'n>(
     let url = absolute(&url, &source.document).map_err(|why| {
         Box::new(doc.error(node, "openapi_server", why).with_help("name it in the toolbox: server = \"https://…\""))
     })?;
+    if url.contains(['?', '#']) {
+        let message = format!("what stands behind `?` or `#` in the server `{}` is not sent", short(&url));
+        doc.warn(node, "openapi_ignored", message);
+    }
     read(&url).map_err(|why| Box::new(doc.error(node, "openapi_server", why)))
 }
 
@@ -190,7 +199,10 @@ mod tests {
         assert_eq!(show("HTTP://a.example:8080"), "http://a.example:8080 ");
         assert_eq!(show("https://a.example/a b"), "https://a.example /a%20b");
         assert_eq!(show("ftp://a.example"), "`ftp://a.example` is not a URL that begins with `https://` or `http://`");
-        assert_eq!(show("https://"), "`https://` has no host that can be used");
+        assert_eq!(show("http://[::1]:80/x"), "http://[::1]:80 /x");
+        for url in ["https://", "http://h:99999", "http://[::1", "http://h:1:2", "http://[h]/", "http://:80"] {
+            assert_eq!(show(url), format!("`{url}` has no host that can be used"));
+        }
         assert!(show("https://u:secret@a.example/").contains("auth"), "the secret is not repeated");
     }
 

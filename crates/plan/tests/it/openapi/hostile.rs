@@ -23,7 +23,7 @@ fn said(document: &str) -> String {
         }
         Err(problems) => problems,
     };
-    for problem in problems.iter().take(4) {
+    for problem in problems.iter().take(6) {
         let _ = writeln!(out, "{problem}");
     }
     out
@@ -53,6 +53,29 @@ fn references_in_circles() {
         api.yaml:4:27: warning[openapi_left_out]: `GET /b` is left out: `#/components/parameters/a` leads in a circle, or through more than 32 others
         api.yaml:5:27: warning[openapi_left_out]: `GET /c` is left out: `other.yaml#/x` is outside of this document: only references inside of it are followed
         api.yaml:6:27: warning[openapi_left_out]: `GET /d` is left out: `#/nothing` names nothing in this document
+    "#]].assert_eq(&all);
+}
+
+/// What no request can say is told where it stands, instead of becoming a tool that always fails.
+#[test]
+fn paths_and_servers_that_cannot_be_sent() {
+    let mut all = said(
+        "openapi: 3.1.0\nservers: [{url: 'https://a.example/?k=1'}]\npaths:\n  /../a: {get: {}}\n  /a/%2E%2e/{b}: {get: {}}\n  /a/.: {get: {}}\n  '/a/.b?c={d}': {get: {parameters: [{name: e, in: query, schema: {$dynamicRef: '#f'}}]}}\n",
+    );
+    for host in ["h:99999", "[::1", "h:1:2"] {
+        all += &said(&format!("openapi: 3.1.0\nservers: [{{url: 'http://{host}/'}}]\npaths: {{/a: {{get: {{}}}}}}\n"));
+    }
+    expect![[r#"
+        1 tools
+        api.yaml:2:11: warning[openapi_ignored]: what stands behind `?` or `#` in the server `https://a.example/?k=1` is not sent
+        api.yaml:4:16: warning[openapi_left_out]: `GET /../a` is left out: its path has the steps `.` or `..`, which no request can have
+        api.yaml:5:24: warning[openapi_left_out]: `GET /a/%2E%2e/{b}` is left out: its path has the steps `.` or `..`, which no request can have
+        api.yaml:6:15: warning[openapi_left_out]: `GET /a/.` is left out: its path has the steps `.` or `..`, which no request can have
+        api.yaml:7:24: warning[openapi_ignored]: `c={d}` of the path `/a/.b?c={d}` is sent as it is: a query has parameters of its own
+        api.yaml:7:81: warning[openapi_reference]: `$dynamicRef` is not followed: anything is taken there
+        api.yaml:2:11: error[openapi_server]: `http://h:99999/` has no host that can be used
+        api.yaml:2:11: error[openapi_server]: `http://[::1/` has no host that can be used
+        api.yaml:2:11: error[openapi_server]: `http://h:1:2/` has no host that can be used
     "#]].assert_eq(&all);
 }
 
@@ -111,6 +134,8 @@ fn wrong_types_everywhere() {
         api.yaml:2:26: warning[openapi_left_out]: `GET /b` is left out: an operation is an object, not a number
         api.yaml:2:53: warning[openapi_ignored]: `parameters` is a list, not a number: it is not used
         api.yaml:2:69: warning[openapi_left_out]: `GET /c` is left out: this is an object, not a number
+        api.yaml:2:108: warning[openapi_ignored]: `operationId` is a text, not a number: it is not used
+        api.yaml:2:133: warning[openapi_ignored]: `servers` is a list, not a number: it is not used
         0 tools
         api.yaml:2:17: warning[openapi_ignored]: `url` is a text, not a number: it is not used
         api.yaml:5:33: warning[openapi_left_out]: `GET /a` is left out: this is an object, not a number
@@ -119,6 +144,8 @@ fn wrong_types_everywhere() {
         api.yaml:2:75: warning[openapi_ignored]: `required` is true or false, not a number: it is not used
         api.yaml:2:85: warning[openapi_ignored]: `style` is a text, not a number: it is not used
         api.yaml:2:125: warning[openapi_schema]: `type` of a schema cannot be 1: not used
+        api.yaml:2:140: warning[openapi_schema]: `properties` of a schema cannot be 1: not used
+        api.yaml:2:150: warning[openapi_schema]: `allOf` of a schema cannot be 1: not used
     "#]].assert_eq(&[
         "", "a", "[]", "{}", "openapi: 2", "swagger: '2.0'", "openapi: 3.1.0", "openapi: 3.1.0\npaths: 1",
         "openapi: 3.1.0\npaths: {/a: 1, /b: {get: 1}, /c: {get: {parameters: 1, requestBody: 1, responses: 1, tags: 1, operationId: 1, security: 1, servers: 1, description: 1}}}",
