@@ -2,28 +2,10 @@
 //! They do not replace the simulation.
 use fanout_core::*;
 use std::sync::Arc;
-use std::time::Duration;
 
 fn settings(needs: &[(LimitId, u64)]) -> Arc<Settings> {
-    Arc::new(Settings {
-        priority: 2,
-        expect: Duration::from_secs(1),
-        timeout: Duration::from_secs(60),
-        idle_timeout: None,
-        retry: Retry {
-            attempts_max: 3,
-            backoff: Duration::from_secs(1),
-            factor: 2.0,
-            backoff_max: Duration::from_secs(30),
-        },
-        repeatable: true,
-        in_doubt: InDoubtPolicy::Fail,
-        failure_has_value: false,
-        rekey: false,
-        needs: needs.into(),
-        reuse: None,
-        rates: Box::new([]),
-    })
+    let settings = crate::settings();
+    Arc::new(Settings { retry: Retry { attempts_max: 3, ..settings.retry }, needs: needs.into(), ..settings })
 }
 
 fn call(settings: &Arc<Settings>, inputs: &[u32], claims: &[(&[&str], bool)]) -> CallSpec {
@@ -37,19 +19,7 @@ fn call(settings: &Arc<Settings>, inputs: &[u32], claims: &[(&[&str], bool)]) ->
 }
 
 fn run(calls: Vec<CallSpec>) -> Event {
-    Event::RunAdded(Box::new(RunSpec {
-        run: RunId(1),
-        weight: 1,
-        deadline: None,
-        stop_on_failure: false,
-        open: false,
-        forget: false,
-        seed: 7,
-        limits: vec![],
-        parent: None,
-        recovering: false,
-        calls,
-    }))
+    Event::RunAdded(Box::new(crate::run(RunId(1), calls)))
 }
 
 /// The calls that start now.

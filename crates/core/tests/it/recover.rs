@@ -7,25 +7,7 @@ use std::time::Duration;
 const RUN: RunId = RunId(1);
 
 fn settings(repeatable: bool, in_doubt: InDoubtPolicy) -> Arc<Settings> {
-    Arc::new(Settings {
-        priority: 2,
-        expect: Duration::from_secs(1),
-        timeout: Duration::from_secs(60),
-        idle_timeout: None,
-        retry: Retry {
-            attempts_max: 1,
-            backoff: Duration::from_secs(1),
-            factor: 2.0,
-            backoff_max: Duration::from_secs(30),
-        },
-        repeatable,
-        in_doubt,
-        failure_has_value: false,
-        rekey: false,
-        needs: [(LimitId(0), 1)].into(),
-        reuse: None,
-        rates: Box::new([]),
-    })
+    Arc::new(Settings { repeatable, in_doubt, needs: [(LimitId(0), 1)].into(), ..crate::settings() })
 }
 
 fn call(settings: &Arc<Settings>, inputs: &[u32], resolve: bool) -> CallSpec {
@@ -39,19 +21,7 @@ fn call(settings: &Arc<Settings>, inputs: &[u32], resolve: bool) -> CallSpec {
 }
 
 fn spec(recovering: bool, deadline: Option<Time>, calls: Vec<CallSpec>) -> RunSpec {
-    RunSpec {
-        run: RUN,
-        weight: 1,
-        deadline,
-        stop_on_failure: false,
-        open: false,
-        forget: false,
-        seed: 7,
-        limits: vec![],
-        parent: None,
-        recovering,
-        calls,
-    }
+    RunSpec { deadline, recovering, ..crate::run(RUN, calls) }
 }
 
 fn run(recovering: bool, calls: Vec<CallSpec>) -> Core {

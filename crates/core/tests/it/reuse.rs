@@ -10,20 +10,7 @@ use std::time::Duration;
 const ONE: LimitId = LimitId(0);
 
 fn settings(reuse: Option<Reuse>) -> Arc<Settings> {
-    Arc::new(Settings {
-        priority: 2,
-        expect: Duration::from_secs(1),
-        timeout: Duration::from_secs(60),
-        idle_timeout: None,
-        retry: Retry { attempts_max: 1, backoff: Duration::ZERO, factor: 1.0, backoff_max: Duration::ZERO },
-        repeatable: true,
-        in_doubt: InDoubtPolicy::Fail,
-        failure_has_value: false,
-        rekey: false,
-        needs: [(ONE, 1)].into(),
-        rates: Box::new([]),
-        reuse,
-    })
+    Arc::new(Settings { needs: [(ONE, 1)].into(), reuse, ..crate::settings() })
 }
 
 fn reads(scope: Scope) -> Arc<Settings> {
@@ -42,19 +29,7 @@ fn call(settings: &Arc<Settings>, key: &[&str], write: bool, after: &[u32]) -> C
 }
 
 fn run(run: u32, calls: Vec<CallSpec>) -> Event {
-    Event::RunAdded(Box::new(RunSpec {
-        run: RunId(run),
-        weight: 1,
-        deadline: None,
-        stop_on_failure: false,
-        open: false,
-        forget: false,
-        seed: 7,
-        limits: vec![],
-        parent: None,
-        recovering: false,
-        calls,
-    }))
+    Event::RunAdded(Box::new(crate::run(RunId(run), calls)))
 }
 
 fn who(run: u32, call: u32) -> CallRef {

@@ -143,28 +143,14 @@ fn stem(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fanout_plan::{ToolKind, ToolSpec, ToolboxSpec};
+    use fanout_plan::{ToolSpec, ToolboxSpec};
     use serde_json::json;
     use std::collections::BTreeMap;
 
     fn catalog(tools: impl IntoIterator<Item = (String, String, Value)>) -> Catalog {
-        let tools = tools.into_iter().map(|(name, description, args_schema)| ToolSpec {
-            name: name.into(),
-            description,
-            args_schema,
-            result_schema: None,
-            effects: None,
-            hints: None,
-            base_dir: None,
-            cwd: None,
-            version: None,
-            facts: Vec::new(),
-            definition: None,
-            kind: ToolKind::Native,
-            running_max: None,
-            rate: None,
-            settings: Default::default(),
-        });
+        let tools = tools
+            .into_iter()
+            .map(|(name, description, schema)| ToolSpec { description, ..ToolSpec::native(name, schema) });
         let spec = ToolboxSpec { name: "box".into(), tools: tools.collect(), ..ToolboxSpec::default() };
         Catalog::new([spec]).expect("good tools")
     }
