@@ -19,6 +19,10 @@ pub const OVERTAKES: u64 = 64;
 /// reaping take seconds; half a minute means that the tool does not listen.
 pub const ABORT_GRACE: Duration = Duration::from_secs(30);
 
+/// The longest a tool may ask to be left alone before the next attempt, unless `backoff_max` is more. Otherwise one
+/// header of a server would hold up a run for a day; it is the default timeout of an attempt.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(15 * 60);
+
 /// Deeper keys are cut to this many segments, which can only serialise; keeps the cost of a claim bounded.
 pub const KEY_DEPTH_MAX: usize = 64;
 
@@ -105,7 +109,8 @@ pub fn after_attempt(settings: &Settings, ended: Ended) -> Next {
         return Next::Cancel;
     }
     let safe = settings.repeatable || reached == Reached::No;
-    if transient && safe && !ended.last && ended.attempt < settings.retry.attempts_max {
+    let soon = retry_after.is_none_or(|after| after <= RETRY_AFTER_MAX.max(settings.retry.backoff_max));
+    if transient && safe && soon && !ended.last && ended.attempt < settings.retry.attempts_max {
         return Next::Retry(delay);
     }
     Next::Fail

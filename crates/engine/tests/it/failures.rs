@@ -86,6 +86,28 @@ calls:
     .await;
 }
 
+/// A server cannot hold up a run for as long as it likes; a person can let it.
+#[tokio::test(start_paused = true)]
+async fn a_tool_that_asks_for_too_long_a_wait_is_not_waited_for() {
+    let plan = |more: &str| {
+        format!("name: long\ncalls: [{{id: a, tool: flaky, args: {{times: 1, retry_after_ms: 3600000}}{more}}}]")
+    };
+    check(
+        &plan(""),
+        expect![[r#"
+            a      0..0 failed tool_failed: no luck this time
+            failed 0 of 0: a"#]],
+    )
+    .await;
+    check(
+        &plan(", retry: {backoff_max: 2h}"),
+        expect![[r#"
+            a      0..3600000 succeeded x2 "at last" [backoff 3600000]
+            succeeded 3600000 of 0: a"#]],
+    )
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn timeouts_end_attempts() {
     let plan = r#"
