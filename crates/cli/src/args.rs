@@ -2,9 +2,11 @@
 //! It does not know what is done with it.
 
 use clap::builder::styling::{AnsiColor, Styles};
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use fanout::DoubtAnswer;
 use fanout::state::CacheBounds;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 const STYLES: Styles = Styles::styled()
@@ -245,7 +247,7 @@ pub(crate) struct Outputs {
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub(crate) report: Option<PathBuf>,
     /// Draw the run when it has ended, as FILE.svg or FILE.html: a row per call, what ran when and what waited for what.
-    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath, value_parser = timeline_file)]
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath, value_parser = OsStringValueParser::new().try_map(timeline_file))]
     pub(crate) timeline: Option<PathBuf>,
     /// Write the run in Chrome's trace event format when it has ended; ui.perfetto.dev opens it.
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
@@ -530,11 +532,11 @@ pub(crate) struct CompletionsArgs {
 #[derive(Args)]
 pub(crate) struct GuardArgs {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub(crate) args: Vec<std::ffi::OsString>,
+    pub(crate) args: Vec<OsString>,
 }
 
-fn timeline_file(text: &str) -> Result<PathBuf, String> {
-    let path = PathBuf::from(text);
+fn timeline_file(name: OsString) -> Result<PathBuf, String> {
+    let path = PathBuf::from(name);
     crate::timeline::Format::of(&path).map(|_| path).ok_or_else(|| "write FILE.svg or FILE.html".to_string())
 }
 

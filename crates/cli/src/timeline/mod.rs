@@ -167,15 +167,15 @@ mod tests {
         let drawn = body::axis(&layout, &sizes, true) + &body::rows(&layout, &sizes);
         expect![[r##"
             <text x="144" y="17" class="dim k">0</text>
-            <text x="264" y="17" class="dim k">10ms</text>
-            <text x="384" y="17" class="dim k">20ms</text>
-            <text x="504" y="17" class="dim k">30ms</text>
-            <text x="624" y="17" class="dim k">40ms</text>
-            <text x="744" y="17" class="dim k">50ms</text>
-            <text x="864" y="17" class="dim k">60ms</text>
-            <path class="s-grid" d="M144 25.5H864"/>
+            <text x="262.3" y="17" class="dim k">10ms</text>
+            <text x="380.7" y="17" class="dim k">20ms</text>
+            <text x="499" y="17" class="dim k">30ms</text>
+            <text x="617.3" y="17" class="dim k">40ms</text>
+            <text x="735.7" y="17" class="dim k">50ms</text>
+            <text x="854" y="17" class="dim k">60ms</text>
+            <path class="s-grid" d="M144 25.5H854"/>
             <rect x="8" y="24" width="944" height="24" class="band"/>
-            <path class="s-grid" d="M144 0V48M264 0V48M384 0V48M504 0V48M624 0V48M744 0V48M864 0V48"/>
+            <path class="s-grid" d="M144 0V48M262.3 0V48M380.7 0V48M499 0V48M617.3 0V48M735.7 0V48M854 0V48"/>
             <g class="rows" style="font-size:12px">
             <g class="r c" transform="translate(0 0)">
             <title>a · a
@@ -189,15 +189,15 @@ mod tests {
             <text x="100.6" y="16.2" class="m dim">a</text>
             <g>
             <title>waited 5ms for keys: a, a</title>
-            <rect x="144" y="9" width="60" height="6" class="orange"/>
+            <rect x="144" y="9" width="59.2" height="6" class="orange"/>
             </g>
             <g>
             <title>failed [process_exit]: 55ms, from 5ms</title>
-            <rect x="204" y="4.5" width="660" height="15" rx="1.5" class="bad"/>
-            <rect x="204" y="4.5" width="660" height="15" rx="1.5" fill="url(#hatch)" opacity=".55"/>
-            <rect x="204" y="4.5" width="660" height="15" rx="1.5" fill="none" class="s-text" stroke-width="1.6"/>
+            <rect x="203.2" y="4.5" width="650.8" height="15" rx="1.5" class="bad"/>
+            <rect x="203.2" y="4.5" width="650.8" height="15" rx="1.5" fill="url(#hatch)" opacity=".55"/>
+            <rect x="203.2" y="4.5" width="650.8" height="15" rx="1.5" fill="none" class="s-text" stroke-width="1.6"/>
             </g>
-            <use href="#o-failed" x="878" y="12"/>
+            <use href="#o-failed" x="868" y="12"/>
             <text x="944" y="16.2" class="m dim e">55ms</text>
             </g>
             <g class="r" transform="translate(0 24)">
@@ -209,10 +209,10 @@ mod tests {
             <text x="100.6" y="16.2" class="m dim">t</text>
             <g>
             <title>waited 60ms a: a</title>
-            <rect x="144" y="9" width="720" height="6" class="ink"/>
-            <rect x="144" y="9" width="720" height="6" fill="url(#hatch)" opacity=".55"/>
+            <rect x="144" y="9" width="710" height="6" class="ink"/>
+            <rect x="144" y="9" width="710" height="6" fill="url(#hatch)" opacity=".55"/>
             </g>
-            <use href="#o-skipped" x="878" y="12"/>
+            <use href="#o-skipped" x="868" y="12"/>
             <text x="944" y="16.2" class="m dim e">skipped</text>
             </g>
             </g>"##]]

@@ -9,7 +9,7 @@ pub(crate) const MARGIN: f64 = 16.0;
 /// Before the ids, for the mark of the critical path.
 const GUTTER: f64 = 16.0;
 /// Behind the bars, for outcomes and durations.
-const END: f64 = 96.0;
+const END: f64 = 106.0;
 /// How far an element stands under its call, in columns.
 pub(crate) const INDENT: usize = 2;
 /// The widest ids and tools, in columns; longer ones are cut.
