@@ -7,7 +7,7 @@ use crate::tool::{JsonText, Progress, Reached, ToolError};
 use encoding_rs::{Decoder, Encoding, UTF_8};
 use fanout_plan::{HttpResponse, HttpSpec, Stdout};
 use futures_util::FutureExt;
-use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, SET_COOKIE};
 use reqwest::{Method, Response};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -55,6 +55,7 @@ pub(super) async fn result(
     }
     let mut output = Output::of(WHAT, spec.inline_max, spec.output_max, spill_dir);
     let mut text = Transcoder::new(form, encoding);
+    let coding = coding(response.headers());
     let mut empty = true;
     loop {
         let mut piece = pin!(response.chunk());
@@ -67,6 +68,9 @@ pub(super) async fn result(
         let piece = piece.map_err(|error| failure::broken(what, error))?;
         progress.made();
         let Some(piece) = piece else { break };
+        if let (true, Some(coding)) = (empty && !piece.is_empty(), &coding) {
+            return Err(failure::not_decoded(what, coding));
+        }
         empty &= piece.is_empty();
         text.push(&piece, &mut output).map_err(|end| unread(end, what, spec, spill_dir))?;
     }
@@ -78,6 +82,9 @@ pub(super) async fn result(
 
 /// The beginning of the body of an answer that is a failure, for a person or a model.
 pub(super) async fn detail(spec: &HttpSpec, response: &mut Response) -> String {
+    if let Some(coding) = coding(response.headers()) {
+        return format!("(what it said is compressed as `{coding}`, which was not asked for)");
+    }
     let mut bytes = Vec::new();
     let encoding = charset(&header(response.headers(), CONTENT_TYPE)).unwrap_or(UTF_8);
     let read = async {
@@ -119,9 +126,11 @@ async fn read(form: Form, output: Output, content_type: &str) -> Result<JsonText
 fn whole(response: &Response, body: &JsonText) -> Result<JsonText, ToolError> {
     let mut headers = Map::new();
     for name in response.headers().keys() {
-        let values: Vec<_> =
-            response.headers().get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
-        headers.insert(name.to_string(), values.join(", ").into());
+        let values = response.headers().get_all(name).iter();
+        let values: Vec<_> = values.map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+        // The one header whose values cannot be joined: they hold commas of their own (RFC 9110, 5.3).
+        let value = if name == SET_COOKIE { Value::from(values) } else { values.join(", ").into() };
+        headers.insert(name.to_string(), value);
     }
     let headers = Value::Object(headers);
     let text = format!(r#"{{"status":{},"headers":{headers},"body":{}}}"#, response.status().as_u16(), body.get());
@@ -157,34 +166,66 @@ fn charset(content_type: &str) -> Option<&'static Encoding> {
     Encoding::for_label(charset.trim().trim_matches('"').as_bytes())
 }
 
+/// A coding of the body that was not taken away: only what was asked for is.
+fn coding(headers: &HeaderMap) -> Option<String> {
+    let coding = header(headers, CONTENT_ENCODING);
+    let codings = coding.split(',').map(str::trim);
+    let left = codings.into_iter().any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity"));
+    left.then(|| failure::one_line(&coding))
+}
+
 /// Whether an answer has no body by what HTTP says.
 fn carries_nothing(method: &Method, status: u16) -> bool {
     *method == Method::HEAD || matches!(status, 204 | 205 | 304)
 }
 
-/// Makes UTF-8 of text in another encoding, and takes a byte order mark away.
-struct Transcoder(Option<Decoder>);
+/// The byte order mark of UTF-8.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Makes UTF-8 of text in another encoding, and takes a byte order mark away, also where pieces cut it.
+enum Transcoder {
+    /// As it is.
+    Bytes,
+    /// Text of which nothing but so much of a mark has come.
+    Begun(usize),
+    /// A mark of its own goes before what the encoding was said to be.
+    Other(Decoder),
+}
 
 impl Transcoder {
     fn new(form: Form, encoding: Option<&'static Encoding>) -> Transcoder {
-        Transcoder(match (form, encoding) {
-            (Form::Text, Some(encoding)) => Some(encoding.new_decoder_with_bom_removal()),
-            _ => None,
-        })
+        match (form, encoding) {
+            (Form::File, _) => Transcoder::Bytes,
+            (Form::Text, Some(encoding)) => Transcoder::Other(encoding.new_decoder()),
+            _ => Transcoder::Begun(0),
+        }
     }
 
     fn push(&mut self, piece: &[u8], output: &mut Output) -> Result<(), ReadEnd> {
-        match &mut self.0 {
-            Some(decoder) => decode(decoder, piece, false, output),
-            None if output.bytes() == 0 => output.push(piece.strip_prefix(b"\xef\xbb\xbf").unwrap_or(piece)),
-            None => output.push(piece),
+        let had = match self {
+            Transcoder::Bytes => return output.push(piece),
+            Transcoder::Other(decoder) => return decode(decoder, piece, false, output),
+            Transcoder::Begun(had) => *had,
+        };
+        let fits = MARK[had..].iter().zip(piece).take_while(|(mark, byte)| mark == byte).count();
+        if had + fits == MARK.len() {
+            *self = Transcoder::Bytes;
+            output.push(&piece[fits..])
+        } else if fits == piece.len() {
+            *self = Transcoder::Begun(had + fits);
+            Ok(())
+        } else {
+            *self = Transcoder::Bytes;
+            output.push(&MARK[..had])?;
+            output.push(piece)
         }
     }
 
     fn end(&mut self, output: &mut Output) -> Result<(), ReadEnd> {
-        match &mut self.0 {
-            Some(decoder) => decode(decoder, b"", true, output),
-            None => Ok(()),
+        match self {
+            Transcoder::Bytes => Ok(()),
+            Transcoder::Begun(had) => output.push(&MARK[..*had]),
+            Transcoder::Other(decoder) => decode(decoder, b"", true, output),
         }
     }
 }

@@ -43,8 +43,12 @@ pub(super) async fn gather(
                 all.headers.push((AUTHORIZATION, header("Bearer ", &secret)?));
             }
             HttpAuth::Basic { user, password } => {
-                let user = secret::read(user).await?;
+                let (name, user) = (user, secret::read(user).await?);
                 known.note(&user);
+                // By a colon the user ends (RFC 7617): what follows would be taken for the password.
+                if user.expose_secret().contains(':') {
+                    return Err(secret::missing(name, "a user holds no colon"));
+                }
                 let password = match password {
                     Some(name) => secret::read(name).await?,
                     None => SecretString::default(),

@@ -12,7 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::io::AsyncReadExt;
 use tokio::time::Instant;
+use tokio_util::io::ReaderStream;
 
 /// How far a request has got.
 ///
@@ -134,7 +136,8 @@ pub(super) fn request(
 }
 
 fn form(parts: &[Part]) -> Result<Form, ToolError> {
-    let mut form = Form::new();
+    // Names stand as they are, as browsers send them: few servers understand `name*=`.
+    let mut form = Form::new().percent_encode_noop();
     for part in parts {
         let mut sent = match &part.data {
             PartData::Bytes(bytes) => {
@@ -142,13 +145,17 @@ fn form(parts: &[Part]) -> Result<Form, ToolError> {
                 reqwest::multipart::Part::stream_with_length(bytes.clone(), length)
             }
             PartData::File(path) => {
-                let opened = std::fs::File::open(path).and_then(|file| {
-                    let data = file.metadata()?;
-                    if data.is_file() { Ok((file, data.len())) } else { Err(std::io::ErrorKind::InvalidInput.into()) }
-                });
-                let (file, length) = opened
-                    .map_err(|error| unsendable(format!("the file {} cannot be sent: {error}", path.display())))?;
-                reqwest::multipart::Part::stream_with_length(tokio::fs::File::from_std(file), length)
+                let bad = |why: String| unsendable(format!("the file {} cannot be sent: {why}", path.display()));
+                // Looked at before it is opened: opening a pipe waits for somebody at its other end.
+                let data = std::fs::metadata(path).map_err(|error| bad(error.to_string()))?;
+                if !data.is_file() {
+                    return Err(bad("it is no file of bytes, but a folder, a pipe or a device".to_owned()));
+                }
+                let file = std::fs::File::open(path).map_err(|error| bad(error.to_string()))?;
+                let length = data.len();
+                // No more than was told, also of a file that grows: what follows would not be where it is looked for.
+                let pieces = ReaderStream::new(tokio::fs::File::from_std(file).take(length));
+                reqwest::multipart::Part::stream_with_length(reqwest::Body::wrap_stream(pieces), length)
             }
         };
         if let Some(content_type) = &part.content_type {
@@ -157,11 +164,16 @@ fn form(parts: &[Part]) -> Result<Form, ToolError> {
                 .map_err(|_| unsendable(format!("`{content_type}` is not a content type")))?;
         }
         if let Some(name) = &part.file_name {
-            sent = sent.file_name(name.clone());
+            sent = sent.file_name(quotable(name));
         }
-        form = form.part(part.name.clone(), sent);
+        form = form.part(quotable(&part.name), sent);
     }
     Ok(form)
+}
+
+/// A name as it stands between quotes in the head of a part (the HTML standard, 4.10.21.8): it cannot end there.
+fn quotable(name: &str) -> String {
+    name.replace('"', "%22").replace('\r', "%0D").replace('\n', "%0A")
 }
 
 fn unsendable(message: String) -> ToolError {

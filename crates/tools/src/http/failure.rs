@@ -64,6 +64,12 @@ pub(super) fn broken(what: &(dyn Display + Sync), error: reqwest::Error) -> Tool
     ToolError::transient(format!("{what}: the answer broke off: {text}")).code("http_lost").reached(Reached::Unknown)
 }
 
+/// An answer in a coding that nobody asked for.
+pub(super) fn not_decoded(what: &(dyn Display + Sync), coding: &str) -> ToolError {
+    let message = format!("{what}: the answer is compressed as `{coding}`; only `gzip` was asked for");
+    ToolError::permanent(message).code("http_bad_answer")
+}
+
 /// Something took too long.
 pub(super) fn waited(what: &(dyn Display + Sync), wait: Wait, limit: Duration, reached: Reached) -> ToolError {
     let (text, field) = match wait {
@@ -161,7 +167,7 @@ pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
     texts[from..].join(": ")
 }
 
-fn one_line(text: &dyn Display) -> String {
+pub(super) fn one_line(text: &dyn Display) -> String {
     text.to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect()
 }
 

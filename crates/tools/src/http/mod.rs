@@ -21,6 +21,7 @@ mod body;
 mod client;
 mod encode;
 mod failure;
+mod head;
 mod oauth;
 mod reach;
 mod request;

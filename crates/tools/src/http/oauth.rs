@@ -14,6 +14,7 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, Method, Response, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use serde_json::Value;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -51,7 +52,9 @@ struct Token {
 struct Granted {
     access_token: String,
     token_type: Option<String>,
-    expires_in: Option<f64>,
+    /// Seconds; as a text from some servers.
+    #[serde(default)]
+    expires_in: Value,
 }
 
 impl Tokens {
@@ -199,7 +202,11 @@ impl Ask<'_> {
         }
         let secret = SecretString::from(granted.access_token);
         known.note(&secret);
-        let life = granted.expires_in.filter(|seconds| (0.0..1e9).contains(seconds)).map(Duration::from_secs_f64);
+        let seconds = match &granted.expires_in {
+            Value::String(text) => text.trim().parse::<f64>().ok(),
+            other => other.as_f64(),
+        };
+        let life = seconds.filter(|seconds| (0.0..1e9).contains(seconds)).map(Duration::from_secs_f64);
         let until = life.map(|life| Instant::now() + life - MARGIN.min(life / 10));
         Ok(Token { secret, until })
     }

@@ -5,20 +5,20 @@ use super::address::Private;
 use super::auth::gather;
 use super::body::{self, Sent};
 use super::client::Clients;
-use super::failure::{self, Wait};
+use super::failure;
+use super::head::head;
 use super::oauth::{Ask, Tokens};
 use super::reach::{Reach, is_redirect};
 use super::request::Content;
 use super::secret::Known;
 use super::{Connections, host_is_loopback};
-use crate::tool::{Progress, Reached, ToolError};
-use fanout_plan::{Diagnostic, HttpAuth, HttpReach, HttpSpec};
+use crate::tool::{Progress, ToolError};
+use fanout_plan::{Diagnostic, HttpAuth, HttpReach, HttpSpec, HttpWaits};
 use hyper::body::Bytes;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, LOCATION};
 use reqwest::{Client, Method, Response, StatusCode, Url};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::sleep;
 
 /// The way to one server.
 pub(crate) struct Road {
@@ -126,7 +126,8 @@ impl Road {
                 request.headers_mut().insert(name, value.clone());
             }
             begun(Arc::clone(&sent));
-            let response = self.one(request, &sent, what, letter).await?;
+            let waits = HttpWaits { first_byte: letter.first_byte, ..self.spec.waits };
+            let response = head(&self.client, request, &sent, &waits, &what).await?;
             let status = response.status();
             let (true, Some(location)) = (is_redirect(status), response.headers().get(LOCATION)) else {
                 return Ok(response);
@@ -144,34 +145,5 @@ impl Road {
             url = next.url;
         }
         unreachable!("the loop ends by its bound");
-    }
-
-    async fn one(
-        &self,
-        request: reqwest::Request,
-        sent: &Sent,
-        what: &str,
-        letter: &Letter<'_>,
-    ) -> Result<Response, ToolError> {
-        let waits = &self.spec.waits;
-        let look = waits.connect.min(waits.idle).min(letter.first_byte);
-        let late = async {
-            loop {
-                let (wait, limit) = match (sent.finished(), sent.reached()) {
-                    (true, _) => (Wait::FirstByte, letter.first_byte),
-                    (false, Reached::No) => (Wait::Connect, waits.connect),
-                    (false, _) => (Wait::Idle, waits.idle),
-                };
-                let Some(left) = limit.checked_sub(sent.silent()).filter(|left| !left.is_zero()) else {
-                    return (wait, limit);
-                };
-                sleep(left.min(look)).await;
-            }
-        };
-        tokio::select! {
-            biased;
-            answer = self.client.execute(request) => answer.map_err(|error| failure::unanswered(&what, error, sent)),
-            (wait, limit) = late => Err(failure::waited(&what, wait, limit, sent.reached())),
-        }
     }
 }

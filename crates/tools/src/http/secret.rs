@@ -55,7 +55,8 @@ pub(crate) async fn read(name: &SecretName) -> Result<SecretString, ToolError> {
     }
 }
 
-fn missing(name: &SecretName, why: &str) -> ToolError {
+/// `secret_missing`.
+pub(super) fn missing(name: &SecretName, why: &str) -> ToolError {
     let named = String::from(name.clone());
     ToolError::permanent(format!("the secret `{named}` cannot be used: {why}"))
         .code("secret_missing")
@@ -75,10 +76,7 @@ impl Known {
     /// Notes a secret.
     pub(crate) fn note(&mut self, secret: &SecretString) {
         let plain = secret.expose_secret();
-        let encoded = encode(plain, Stands::Pairs, false).into_owned();
-        let quoted = Value::from(plain).to_string();
-        let forms = [plain.to_owned(), encoded, quoted.trim_matches('"').to_owned()];
-        for form in forms {
+        for form in forms(plain) {
             if form.len() >= MESSAGE_LENGTH_MIN && !self.0.iter().any(|known| known.expose_secret() == form) {
                 self.0.push(form.into());
             }
@@ -117,6 +115,28 @@ impl Known {
         self.long().fold(text, |text, secret| text.replace(secret, STRUCK))
     }
 
+    /// The texts of a value without secrets that are long enough to be no accident; whether there was one.
+    pub(crate) fn strike_texts(&self, value: &mut Value) -> bool {
+        let is_told = |text: &str| self.long().any(|secret| text.contains(secret));
+        match value {
+            Value::String(text) if is_told(text) => {
+                *text = self.strike_result(std::mem::take(text));
+                true
+            }
+            Value::Array(list) => list.iter_mut().fold(false, |any, value| self.strike_texts(value) | any),
+            Value::Object(map) => {
+                let mut any = map.values_mut().fold(false, |any, value| self.strike_texts(value) | any);
+                if map.keys().any(|name| is_told(name)) {
+                    let struck = std::mem::take(map).into_iter().map(|(name, value)| (self.strike_result(name), value));
+                    *map = struck.collect();
+                    any = true;
+                }
+                any
+            }
+            _ => false,
+        }
+    }
+
     /// The head of a result that went to a file, without the part of a secret that it was cut in; whether there was one.
     pub(crate) fn strike_head(&self, value: &mut Value) -> bool {
         let at = if value.get("body").is_some() { "/body/spilled/head" } else { "/spilled/head" };
@@ -130,6 +150,46 @@ impl Known {
     fn long(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(ExposeSecret::expose_secret).filter(|secret| secret.len() >= RESULT_LENGTH_MIN)
     }
+}
+
+/// The ways in which servers write what they were told: as it is, percent-encoded, in JSON as the common libraries
+/// escape it, in HTML.
+fn forms(plain: &str) -> Vec<String> {
+    let encoded = encode(plain, Stands::Pairs, false).into_owned();
+    let quoted = Value::from(plain).to_string();
+    // Without the quotes around it, and no more: it may end with one of its own.
+    let quoted = quoted.get(1..quoted.len() - 1).unwrap_or_default();
+    let for_html = quoted.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026");
+    let html = plain.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
+    vec![
+        lower_hex(&encoded),
+        encoded.replace("%20", "+"),
+        encoded,
+        quoted.replace('/', "\\/"),
+        quoted.to_owned(),
+        for_html,
+        html.replace('\'', "&#39;"),
+        html.replace('\'', "&#x27;"),
+        html,
+        plain.to_owned(),
+    ]
+}
+
+/// `%2b` for `%2B`.
+fn lower_hex(encoded: &str) -> String {
+    let mut left = 0;
+    let lower = |c: char| match c {
+        '%' => {
+            left = 2;
+            c
+        }
+        _ if left > 0 => {
+            left -= 1;
+            c.to_ascii_lowercase()
+        }
+        _ => c,
+    };
+    encoded.chars().map(lower).collect()
 }
 
 /// How much of the beginning of a secret a text ends with.
@@ -153,6 +213,17 @@ mod tests {
         assert_eq!(known.strike("told: pa ".to_owned()), "told: pa ", "no more of it than an accident");
         let mut value = serde_json::json!({"spilled": {"head": "xpa ss", "path": "/x"}});
         assert!(known.strike_head(&mut value) && value["spilled"]["head"] == "x[secret]");
+    }
+
+    #[test]
+    fn secrets_are_struck_however_json_escapes_them() {
+        let mut known = Known::default();
+        known.note(&"pa ss<word>".into());
+        let mut value =
+            serde_json::from_str(r#"{"a\u0020pa\u0020ss\u003Cword>": [1, {"b": "x pa ss\u003cw\u006frd>"}]}"#).unwrap();
+        assert!(known.strike_texts(&mut value));
+        assert_eq!(value.to_string(), r#"{"a [secret]":[1,{"b":"x [secret]"}]}"#);
+        assert!(!known.strike_texts(&mut value));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::answer;
 use super::auth::{Credentials, gather};
 use super::body::{self, Sent};
 use super::failure::{self, Wait};
+use super::head::head;
 use super::oauth::{Ask, Tokens};
 use super::reach::{Reach, is_redirect};
 use super::request::{self, Content, Outgoing};
@@ -20,7 +21,6 @@ use std::fmt;
 use std::future::pending;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::time::sleep;
 
 /// What crosses to another origin: what the answer is to be like, and nothing that could prove anything.
@@ -112,8 +112,10 @@ impl Course<'_> {
             let ask = Ask { client: &tool.client, spec: &tool.spec, private: &tool.private, auth: &none };
             let proof = gather(&ask, &tool.spec.auth, &tool.tokens, &mut self.known, &refused).await?;
             let response = self.follow(&outgoing, &proof).await?;
-            // A token may end before its time. The request was refused, so asking again asks once.
-            if response.status() != StatusCode::UNAUTHORIZED || proof.tokens.is_empty() || !refused.is_empty() {
+            // A token may end before its time. The request was refused, so asking again asks once; but not where
+            // the one that was refused followed one that was done.
+            let again = response.status() == StatusCode::UNAUTHORIZED && refused.is_empty() && !self.passed;
+            if proof.tokens.is_empty() || !again {
                 break response;
             }
             refused = proof.tokens;
@@ -130,7 +132,8 @@ impl Course<'_> {
         let text = self.known.strike(text);
         let first: String = text.lines().next().unwrap_or_default().chars().take(200).collect();
         let colon = if first.is_empty() { "" } else { ": " };
-        let message = format!("{} was answered {status}{colon}{first}", self.what);
+        let wait = after.map(|after| format!(", to be asked again after {after:?}")).unwrap_or_default();
+        let message = format!("{} was answered {status}{wait}{colon}{first}", self.what);
         let error = if transient { ToolError::transient(message) } else { ToolError::permanent(message) };
         Err(ToolError { retry_after: after, ..error.code("http_status").detail(text) })
     }
@@ -152,7 +155,9 @@ impl Course<'_> {
             let (mut request, sent) = body::request(&tool.client, method.clone(), url.clone(), content, self.progress)?;
             headers(request.headers_mut(), outgoing, proof, own, with_body)?;
             self.sent = Some(Arc::clone(&sent));
-            let response = self.send(request, &sent).await?;
+            let response = head(&tool.client, request, &sent, &tool.spec.waits, &self.what).await;
+            self.progress.made();
+            let response = response?;
             let status = response.status();
             let location = response.headers().get(LOCATION);
             let (true, Some(location), false) =
@@ -181,40 +186,6 @@ impl Course<'_> {
         }
     }
 
-    /// Sends one request and waits for the head of its answer.
-    async fn send(&self, request: reqwest::Request, sent: &Sent) -> Result<Response, ToolError> {
-        let waits = &self.tool.spec.waits;
-        // It looks at least as often as the shortest of these waits lasts, so that none is noticed too late. Nearly
-        // every answer comes before the first look, and takes one timer.
-        let look = waits.connect.min(waits.idle).min(waits.first_byte);
-        let late = async {
-            loop {
-                let (wait, limit) = match (sent.finished(), sent.reached()) {
-                    (true, _) => (Wait::FirstByte, waits.first_byte),
-                    (false, Reached::No) => (Wait::Connect, waits.connect),
-                    (false, _) => (Wait::Idle, waits.idle),
-                };
-                let Some(left) = limit.checked_sub(sent.silent()).filter(|left| !left.is_zero()) else {
-                    return (wait, limit);
-                };
-                sleep(left.min(look)).await;
-            }
-        };
-        tokio::select! {
-            biased;
-            answer = self.tool.client.execute(request) => {
-                self.progress.made();
-                answer.map_err(|error| failure::unanswered(&self.what, error, sent))
-            }
-            (wait, limit) = late => Err(self.waited(wait, limit, sent)),
-        }
-    }
-
-    fn waited(&self, wait: Wait, limit: Duration, sent: &Sent) -> ToolError {
-        let error = failure::waited(&self.what, wait, limit, sent.reached());
-        if sent.reached() == Reached::No { error.code("http_not_sent") } else { error }
-    }
-
     /// Whether anything can have been reached by now.
     fn reached(&self) -> Reached {
         match &self.sent {
@@ -241,12 +212,19 @@ impl Course<'_> {
         {
             value = serde_json::value::to_raw_value(&whole).map_or(value, Arc::from);
         }
-        if !self.known.is_in(value.get().as_bytes()) {
-            return value;
+        if self.known.is_in(value.get().as_bytes()) {
+            let struck = RawValue::from_string(self.known.strike_result(value.get().to_owned()));
+            // Where it stood as a number, nothing of the value is kept.
+            value = struck.or_else(|_| RawValue::from_string(r#""[secret]""#.to_owned())).map_or(value, Arc::from);
         }
-        let struck = RawValue::from_string(self.known.strike_result(value.get().to_owned()));
-        // Where it stood as a number, nothing of the value is kept.
-        struck.or_else(|_| RawValue::from_string(r#""[secret]""#.to_owned())).map_or(value, Arc::from)
+        // A server may escape any character of it; what it says is seen only in the texts themselves.
+        if value.get().contains('\\')
+            && let Ok(mut whole) = serde_json::from_str(value.get())
+            && self.known.strike_texts(&mut whole)
+        {
+            value = serde_json::value::to_raw_value(&whole).map_or(value, Arc::from);
+        }
+        value
     }
 }
 

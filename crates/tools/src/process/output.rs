@@ -108,11 +108,6 @@ impl Output {
         Ok(())
     }
 
-    /// How many bytes there are.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
     /// A file with all of it, whatever it holds.
     ///
     /// # Errors

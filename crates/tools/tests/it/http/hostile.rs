@@ -72,8 +72,8 @@ fn each_misbehaviour_has_its_end() {
             /fails: permanent http_status, reached yes: get http://server/fails was answered 404 not found: no such
             /drip-failure: transient http_status, reached yes: get http://server/drip-failure was answered 500 internal server error
             /fails-for-now: transient http_status, reached yes: get http://server/fails-for-now was answered 503 service unavailable
-            /late-seconds: transient http_status, reached yes: get http://server/late-seconds was answered 429 too many requests (after 7s)
-            /late-date: transient http_status, reached yes: get http://server/late-date was answered 503 service unavailable (after 60s)
+            /late-seconds: transient http_status, reached yes: get http://server/late-seconds was answered 429 too many requests, to be asked again after 7s (after 7s)
+            /late-date: transient http_status, reached yes: get http://server/late-date was answered 503 service unavailable, to be asked again after 60s (after 60s)
             /hang: transient http_timeout, reached unknown: get http://server/hang: there was no answer within 300ms (`waits.first_byte`)
             /hang-after-head: transient http_timeout, reached unknown: get http://server/hang-after-head: nothing more of the answer came within 300ms (`waits.idle`)
             /gigabyte: permanent output_too_large, reached yes: get http://server/gigabyte was answered with more than 4194304 bytes, and the rest was not read; raise `output_max` or ask for less

@@ -4,6 +4,7 @@
 mod arrival;
 mod hostile;
 mod many;
+mod odd;
 mod secrets;
 mod sending;
 pub(crate) mod server;

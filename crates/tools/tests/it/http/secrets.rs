@@ -9,7 +9,7 @@ use fanout_tools::Connections;
 use futures_util::future::join_all;
 
 const SECRET: &str = "hunter2hunter2";
-const ODD: &str = "hunter \"3\"+/=%hunter";
+const ODD: &str = "hunter \"3\"+/=%<'&>hunter";
 
 /// All ways to prove who is asking, each with a secret in which `hunter` stands.
 fn auths(world: &World, server: &Server) -> Vec<HttpAuth> {
@@ -54,6 +54,9 @@ fn nothing_that_is_told_holds_a_secret() {
             "/echo-bad-json",
             "/echo-cut",
             "/echo-location",
+            "/echo-php",
+            "/echo-go",
+            "/echo-html",
             "/redirect-loop",
             "/redirect-evil",
             "/redirect-same",
@@ -140,7 +143,7 @@ fn a_token_is_fetched_once_for_all_and_again_when_it_is_refused() {
         let asked = server.requests("/token");
         assert_eq!(asked.len(), 1);
         assert!(asked[0].contains(
-            "grant_type=client_credentials&scope=all&client_id=hunter2hunter2&client_secret=hunter%20%223%22"
+            "grant_type=client_credentials&scope=all&client_id=hunter2hunter2&client_secret=hunter%20%223%22%2B%2F%3D%25%3C%27%26%3Ehunter"
         ));
         assert!(server.requests("/json")[0].contains("authorization: Bearer token-number-1\r\n"));
         // The first token is refused; the second is good for the rest.

@@ -213,6 +213,7 @@ async fn answer(
             let token = format!(r#"{{"access_token":"token-number-{count}","token_type":"Bearer","expires_in":3600}}"#);
             ok("application/json", &token)
         }
+        "/token-text" => ok("application/json", r#"{"access_token":"token-of-text","expires_in":"3600"}"#),
         "/token-refused" => {
             format!("HTTP/1.1 401 Unauthorized\r\ncontent-length: {}\r\n\r\n{request}", request.len())
         }
@@ -234,9 +235,69 @@ async fn answer(
             let told = if request.contains("hunter2hunter2") { "hunter2hunter2" } else { "nothing" };
             empty("302 Found", &format!("location: http://{told}.test/{told}\r\n"))
         }
+        _ => return odd(stream, path, request).await,
+    };
+    stream.write_all(text.as_bytes()).await
+}
+
+/// Answers that are seldom, but right.
+async fn odd(stream: &mut TcpStream, path: &str, request: &str) -> std::io::Result<()> {
+    let coded = |status: &str, kind: &str| {
+        format!("HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-encoding: br\r\ncontent-length: 5\r\n\r\nabcde")
+    };
+    let text = match path {
+        "/done-then-401" => empty("303 See Other", "location: /closed\r\n"),
+        "/closed" => empty("401 Unauthorized", ""),
+        "/brotli" => coded("200 OK", "text/plain"),
+        "/brotli-file" => coded("200 OK", "image/png"),
+        "/brotli-fails" => coded("404 Not Found", "text/plain"),
+        "/brotli-head" => "HTTP/1.1 200 OK\r\ncontent-encoding: br\r\ncontent-length: 5\r\n\r\n".to_owned(),
+        "/identity" => coded("200 OK", "text/plain").replace("br", "Identity"),
+        "/cookies" => {
+            let cookies = "set-cookie: a=1; expires=Wed, 21 Oct 2026 07:28:00 GMT\r\nset-cookie: b=2\r\n";
+            empty("200 OK", &format!("{cookies}x-a: 1\r\nx-a: 2\r\n"))
+        }
+        "/utf16" => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/plain; charset=utf-16\r\ncontent-length: 6\r\n\r\n\xfe\xff\0h\0\xe9").await?;
+            return Ok(());
+        }
+        // A byte order mark, cut.
+        "/mark-text" | "/mark-json" | "/mark-file" | "/mark-only" | "/mark-never" => {
+            let (kind, pieces) = match path {
+                "/mark-text" => ("text/plain", vec![&b"\xef"[..], b"\xbb\xbfh", b"i"]),
+                "/mark-json" => ("application/json", vec![&b"\xef\xbb"[..], b"\xbf", b"[1]"]),
+                "/mark-file" => ("application/zip", vec![&b"\xef\xbb\xbf"[..], b"PK"]),
+                "/mark-only" => ("text/plain", vec![&b"\xef\xbb\xbf"[..]]),
+                _ => ("text/plain", vec![&b"\xef"[..], b"\xbb", b"\xbc!"]),
+            };
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ntransfer-encoding: chunked\r\n\r\n");
+            stream.write_all(head.as_bytes()).await?;
+            for piece in pieces {
+                stream.write_all(format!("{:x}\r\n", piece.len()).as_bytes()).await?;
+                stream.write_all(piece).await?;
+                stream.write_all(b"\r\n").await?;
+            }
+            stream.write_all(b"0\r\n\r\n").await?;
+            return Ok(());
+        }
+        // Servers that tell what they were told, escaped as common libraries do.
+        "/echo-php" => ok("application/json", &json(request).replace('/', "\\/")),
+        "/echo-go" => ok(
+            "application/json",
+            &json(request).replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026"),
+        ),
+        "/echo-html" => {
+            let told = request.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
+            let told = told.replace('\'', "&#39;");
+            format!("HTTP/1.1 400 Bad Request\r\ncontent-length: {}\r\n\r\n{told}", told.len())
+        }
         _ => return misbehave(stream, path).await,
     };
     stream.write_all(text.as_bytes()).await
+}
+
+fn json(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
 }
 
 const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n";
