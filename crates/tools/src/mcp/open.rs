@@ -25,6 +25,8 @@ impl Servers {
     /// Why it could not be started or listed: what it is, how it ended, the last it said.
     pub(crate) async fn open(&self, spec: ToolboxSpec, source: McpSource) -> Result<Toolbox, Vec<Diagnostic>> {
         let server = Server::new(Arc::clone(&spec.name), source, self.clone());
+        // Whoever starts it holds it: when nobody waits for the toolbox any more, it is to end all the same.
+        let given_up = server.closing.clone().drop_guard();
         let opened = async {
             let link = server.link().await?;
             list(&server, &link, &spec).await.map(|listed| (listed, introduction(&link.info)))
@@ -40,6 +42,7 @@ impl Servers {
         let known = fingerprint(&listed);
         tokio::spawn(follow(Arc::downgrade(&server), spec, known, tell));
         let mut toolbox = toolbox(&server, listed);
+        given_up.disarm();
         toolbox.live = Some(Live { server: super::remote::remote(server, introduction), updates });
         Ok(toolbox)
     }

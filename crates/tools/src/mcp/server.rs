@@ -75,6 +75,8 @@ pub(crate) struct Servers {
     /// How a person is asked to let fanout in.
     pub(super) show: Option<Show>,
     keepers: TaskTracker,
+    /// How many processes were started. Their marks have its number: two toolboxes may have one name, one of them ending.
+    started: Arc<AtomicU32>,
     /// Fires when all are to end.
     closing: CancellationToken,
 }
@@ -94,6 +96,7 @@ impl Servers {
             tokens,
             show: None,
             keepers: TaskTracker::new(),
+            started: Arc::default(),
             closing: CancellationToken::new(),
         }
     }
@@ -134,8 +137,6 @@ pub(super) struct Server {
     /// What a client of an older protocol wants to be told of: resources, and from which level on.
     wanted: Mutex<(BTreeSet<String>, Option<String>)>,
     rewanted: Arc<Notify>,
-    /// Which process it is, for the marks.
-    started: AtomicU32,
     /// It did not know `server/discover`; it is not asked again.
     legacy: AtomicBool,
     /// It speaks the newest protocol and is slow to say so: it is not asked whether it knows an older one.
@@ -152,6 +153,13 @@ enum State {
     },
     Opening(watch::Receiver<Option<Result<Arc<Link>, ToolError>>>, u32),
     Up(Arc<Link>, u32),
+}
+
+/// What whoever needs a connection waits for.
+enum Next {
+    /// The end of one that does not stand any more.
+    Gone(Arc<Link>),
+    Opening(watch::Receiver<Option<Result<Arc<Link>, ToolError>>>),
 }
 
 /// What is behind a connection to a program.
@@ -173,7 +181,6 @@ impl Server {
             wanted: Mutex::default(),
             rewanted: Arc::default(),
             state: Mutex::new(State::Idle { not_before: None, losses: 0 }),
-            started: AtomicU32::new(0),
             legacy: AtomicBool::new(false),
             modern: AtomicBool::new(false),
             _close: closing.clone().drop_guard(),
@@ -186,27 +193,36 @@ impl Server {
     /// # Errors
     /// Why there is none. Nothing was reached.
     pub(super) async fn link(self: &Arc<Self>) -> Result<Arc<Link>, ToolError> {
-        let mut opening = {
-            let mut state = super::ledger::lock(&self.state);
-            match &*state {
-                State::Up(link, _) if link.stands() => return Ok(Arc::clone(link)),
-                State::Opening(opening, _) => opening.clone(),
-                State::Idle { not_before: Some((at, why)), .. } if *at > Instant::now() => {
-                    return Err(why.clone().after(*at - Instant::now()));
+        loop {
+            let next = {
+                let mut state = super::ledger::lock(&self.state);
+                match &*state {
+                    State::Up(link, _) if link.stands() => return Ok(Arc::clone(link)),
+                    State::Up(link, _) => Next::Gone(Arc::clone(link)),
+                    State::Opening(opening, _) => Next::Opening(opening.clone()),
+                    State::Idle { not_before: Some((at, why)), .. } if *at > Instant::now() => {
+                        return Err(why.clone().after(*at - Instant::now()));
+                    }
+                    State::Idle { losses, .. } => {
+                        let losses = *losses;
+                        let (tell, opening) = watch::channel(None);
+                        *state = State::Opening(opening.clone(), losses);
+                        // By itself: whoever needs it first may be aborted before it is there.
+                        self.shared.keepers.spawn(open(Arc::downgrade(self), tell));
+                        Next::Opening(opening)
+                    }
                 }
-                State::Idle { losses, .. } | State::Up(_, losses) => {
-                    let losses = *losses;
-                    let (tell, opening) = watch::channel(None);
-                    *state = State::Opening(opening.clone(), losses);
-                    // By itself: whoever needs it first may be aborted before it is there.
-                    tokio::spawn(open(Arc::downgrade(self), tell));
-                    opening
+            };
+            match next {
+                // Whoever keeps it says when the next may be started, once it is known how this one ended.
+                Next::Gone(link) => link.ended.cancelled().await,
+                Next::Opening(mut opening) => {
+                    return match opening.wait_for(Option::is_some).await.as_deref() {
+                        Ok(Some(opened)) => opened.clone(),
+                        _ => Err(not_started(&self.name, "starting it was given up", true)),
+                    };
                 }
             }
-        };
-        match opening.wait_for(Option::is_some).await.as_deref() {
-            Ok(Some(opened)) => opened.clone(),
-            _ => Err(not_started(&self.name, "starting it was given up", true)),
         }
     }
 
@@ -268,7 +284,7 @@ impl Server {
         let mut texts = Texts::default();
         match &self.source.transport {
             McpTransport::Stdio(command) => {
-                let number = self.started.fetch_add(1, Ordering::Relaxed) + 1;
+                let number = self.shared.started.fetch_add(1, Ordering::Relaxed) + 1;
                 let id = AttemptId { run: "mcp".into(), call: Arc::clone(&self.name), attempt: number };
                 let line_max = usize::try_from(self.source.output_max).unwrap_or(usize::MAX).saturating_add(64 << 10);
                 let started =
@@ -460,16 +476,18 @@ async fn open(server: Weak<Server>, tell: watch::Sender<Option<Result<Arc<Link>,
         Ok(link) => {
             let losses = server.losses() - 1;
             let mut state = super::ledger::lock(&server.state);
-            *state = State::Up(Arc::clone(link), losses);
+            // Under the lock: of one that ends from here on its keeper finds that it is this one that was up.
+            let stands = link.stands();
+            if stands {
+                *state = State::Up(Arc::clone(link), losses);
+            }
+            drop(state);
+            if !stands {
+                let gone = lost(&server.name, "it ended at once", "", Reached::No);
+                server.down(&gone, false);
+            }
         }
         Err(error) => server.down(error, false),
-    }
-    // It may have ended before it was there.
-    if let Ok(link) = &opened
-        && !link.stands()
-    {
-        let gone = lost(&server.name, "it ended at once", "", Reached::No);
-        server.down(&gone, false);
     }
     // Nobody may wait any more.
     let _unheard = tell.send(Some(opened));

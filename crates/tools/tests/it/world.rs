@@ -138,7 +138,11 @@ pub(crate) fn show(result: &ToolResult) -> String {
 
 /// The processes that bear an engine's mark.
 pub(crate) fn marked(engine: &str) -> Vec<String> {
-    let mark = format!("FANOUT_ENGINE={engine}");
+    bearing(&format!("FANOUT_ENGINE={engine}"))
+}
+
+/// The processes that have this in their environment.
+pub(crate) fn bearing(mark: &str) -> Vec<String> {
     let bears = |pid: &String| {
         std::fs::read(format!("/proc/{pid}/environ"))
             .is_ok_and(|environ| environ.split(|b| *b == 0).any(|entry| entry == mark.as_bytes()))
@@ -147,7 +151,7 @@ pub(crate) fn marked(engine: &str) -> Vec<String> {
     all.filter_map(|entry| entry.file_name().into_string().ok()).filter(bears).collect()
 }
 
-fn descriptors() -> usize {
+pub(crate) fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
 

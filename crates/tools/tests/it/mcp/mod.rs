@@ -4,6 +4,7 @@
 mod calls;
 mod listing;
 mod server;
+mod starts;
 mod web;
 
 use crate::world::{attempt, this_program};
