@@ -114,6 +114,7 @@ pub(super) async fn start(
     tokio::spawn(write(ChildStdin::from_std(stdin).map_err(failed)?, lines));
     let read = ChildStdout::from_std(stdout).map_err(failed)?;
     let pipes = Pipes {
+        name: Arc::clone(&id.call),
         out: Some(out),
         read,
         lines: Lines::new(line_max),
@@ -133,6 +134,8 @@ struct Line {
 
 /// Both pipes of a server, as the library wants them.
 pub(super) struct Pipes {
+    /// What the toolbox is called.
+    name: Arc<str>,
     /// Absent once it is closed.
     out: Option<mpsc::Sender<Line>>,
     read: ChildStdout,
@@ -193,15 +196,26 @@ impl Transport<RoleClient> for Pipes {
             // Dropping this half way loses nothing: what was read is in the buffer.
             while let Some(line) = self.lines.next() {
                 match line {
-                    Read::Line(line) => take(&self.ledger, line, &mut self.ready),
-                    // Whom it answers has been looked for in what there is of it.
-                    Read::TooLong { head, tail, bytes } => {
-                        let id = answered(&head, &tail)?;
-                        let slot = self.ledger.find(id)?;
-                        self.ledger.leave(&slot);
-                        slot.end(super::ledger::Answer::Failed(super::words::too_large(bytes)));
-                        self.ready.push_back(done(id));
+                    Read::Line(line) => {
+                        if let Err(why) = take(&self.ledger, line, &mut self.ready) {
+                            // Whoever waits for it would wait in vain.
+                            let (head, tail) =
+                                (&line[..line.len().min(ENDS)], &line[line.len().saturating_sub(ENDS)..]);
+                            if let Whose::Request(id) = Whose::of(head, tail) {
+                                let failed = super::words::bad_answer(&self.name, &why);
+                                self.ready.extend(fail(&self.ledger, id, failed));
+                            }
+                        }
                     }
+                    // Whom it answers has been looked for in what there is of it.
+                    Read::TooLong { head, tail, bytes } => match Whose::of(&head, &tail) {
+                        Whose::Request(id) => {
+                            self.ready.extend(fail(&self.ledger, id, super::words::too_large(bytes)));
+                        }
+                        Whose::Nobodys => {}
+                        // Somebody waits for it in vain, and nobody knows who: that ends with the connection.
+                        Whose::Unknown => return None,
+                    },
                 }
                 if let Some(message) = self.heard() {
                     return Some(message);
@@ -275,9 +289,20 @@ pub(super) fn done(id: u64) -> ServerJsonRpcMessage {
     JsonRpcMessage::response(ServerResult::empty(()), id)
 }
 
+/// An answer cannot be had; what the library hears of that, if anybody waited for it.
+fn fail(ledger: &Ledger, id: u64, why: ToolError) -> Option<ServerJsonRpcMessage> {
+    let slot = ledger.find(id)?;
+    ledger.leave(&slot);
+    slot.end(super::ledger::Answer::Failed(why));
+    Some(done(id))
+}
+
 /// Takes one line, which is a message, or several, or nothing that could be understood.
-fn take(ledger: &Ledger, line: &[u8], ready: &mut VecDeque<ServerJsonRpcMessage>) {
-    let Ok(text) = std::str::from_utf8(line) else { return };
+///
+/// # Errors
+/// What is wrong with what looks like a message.
+fn take(ledger: &Ledger, line: &[u8], ready: &mut VecDeque<ServerJsonRpcMessage>) -> Result<(), String> {
+    let Ok(text) = std::str::from_utf8(line) else { return Err("what is not UTF-8".to_owned()) };
     let text = text.trim();
     if text.starts_with('[') {
         // 2025-03-26 knew batches.
@@ -285,17 +310,22 @@ fn take(ledger: &Ledger, line: &[u8], ready: &mut VecDeque<ServerJsonRpcMessage>
         for message in batch {
             ready.extend(take_one(ledger, message.get(), Where::Pipe));
         }
-        return;
+        return Ok(());
     }
     // What is no JSON is a program that prints what it should not; it is passed over.
     if text.starts_with('{') {
-        ready.extend(take_one(ledger, text, Where::Pipe));
+        let heard = wire::read(text).map_err(|error| format!("what is not JSON: {error}"))?;
+        ready.extend(hand(ledger, heard, text, Where::Pipe));
     }
+    Ok(())
 }
 
 /// Takes one message; what of it is for the library.
 pub(super) fn take_one(ledger: &Ledger, text: &str, from: Where<'_>) -> Option<ServerJsonRpcMessage> {
-    let heard = wire::read(text).ok()?;
+    hand(ledger, wire::read(text).ok()?, text, from)
+}
+
+fn hand(ledger: &Ledger, heard: wire::Heard<'_>, text: &str, from: Where<'_>) -> Option<ServerJsonRpcMessage> {
     match ledger.hear(heard, from) {
         Handed::Answered(id) => Some(done(id)),
         // Late, or sent twice.
@@ -418,19 +448,36 @@ impl Lines {
     }
 }
 
-/// Which request a line answers, of which only the ends are known: `"id":5` stands at one of them.
-fn answered(head: &[u8], tail: &[u8]) -> Option<u64> {
-    let head = String::from_utf8_lossy(head).into_owned();
-    let tail = String::from_utf8_lossy(tail).into_owned();
-    let after = |text: &str| {
-        let digits: String =
-            text.trim_start().strip_prefix(':')?.trim_start().chars().take_while(char::is_ascii_digit).collect();
-        digits.parse::<u64>().ok()
-    };
-    // At the front it stands before the result, at the end after it.
-    let front = head.split(r#""result""#).next().and_then(|before| before.split(r#""id""#).nth(1)).and_then(after);
-    let back = || tail.rsplit(r#""id""#).next().filter(|rest| rest.matches('}').count() == 1).and_then(after);
-    front.or_else(back)
+/// Which request a line answers that cannot be read, or of which only the ends are known.
+#[derive(Debug, PartialEq)]
+enum Whose {
+    Request(u64),
+    /// It is no answer.
+    Nobodys,
+    Unknown,
+}
+
+impl Whose {
+    /// `"id":5` stands at one of the ends.
+    fn of(head: &[u8], tail: &[u8]) -> Whose {
+        let head = String::from_utf8_lossy(head).into_owned();
+        let tail = String::from_utf8_lossy(tail).into_owned();
+        let before = head.split(r#""result""#).next().unwrap_or_default();
+        // What a server asks or tells has ids of its own; and not all that is printed is a message.
+        let is_message = head.contains(r#""jsonrpc""#) || tail.contains(r#""jsonrpc""#);
+        if !is_message || before.contains(r#""method""#) || before.contains(r#""params""#) {
+            return Whose::Nobodys;
+        }
+        let after = |text: &str| {
+            let digits: String =
+                text.trim_start().strip_prefix(':')?.trim_start().chars().take_while(char::is_ascii_digit).collect();
+            digits.parse::<u64>().ok()
+        };
+        // At the front it stands before the result, at the end after it.
+        let front = before.split(r#""id""#).nth(1).and_then(after);
+        let back = || tail.rsplit(r#""id""#).next().filter(|rest| rest.matches('}').count() == 1).and_then(after);
+        front.or_else(back).map_or(Whose::Unknown, Whose::Request)
+    }
 }
 
 /// Ends a server whose input is closed: time to go by itself, TERM, time again, KILL; then nothing of it is left.
@@ -478,7 +525,7 @@ mod tests {
             while let Some(line) = lines.next() {
                 shown.push(match line {
                     Read::Line(line) => String::from_utf8_lossy(line).into_owned(),
-                    Read::TooLong { head, tail, bytes } => format!("{bytes}: {:?}", answered(&head, &tail)),
+                    Read::TooLong { head, tail, bytes } => format!("{bytes}: {:?}", Whose::of(&head, &tail)),
                 });
             }
         }
@@ -497,13 +544,35 @@ mod tests {
         let back = [br#"{"result":{"text":""#.as_slice(), &[b'x'; 5_000], b"\"},\"jsonrpc\":\"2.0\",\"id\":8}\nnext\n"]
             .concat();
         for (line, id) in [(&front, 7), (&back, 8)] {
-            let expected = [format!("{}: Some({id})", line.len() - 6), "next".to_owned()];
+            let expected = [format!("{}: Request({id})", line.len() - 6), "next".to_owned()];
             assert_eq!(lines(1_000, &[line]), expected);
             let pieces: Vec<&[u8]> = line.chunks(700).collect();
             assert_eq!(lines(1_000, &pieces), expected);
         }
-        let inside = [br#"{"result":{"id":9,"text":""#.as_slice(), &[b'x'; 5_000], b"\",\"id\":3}}\n"].concat();
-        assert!(lines(1_000, &[&inside])[0].ends_with("None"), "an id inside a result is no id of a message");
+        let inside = br#"{"jsonrpc":"2.0","result":{"id":9,"text":""#.as_slice();
+        let inside = [inside, &[b'x'; 5_000], b"\",\"id\":3}}\n"].concat();
+        assert!(lines(1_000, &[&inside])[0].ends_with("Unknown"), "an id inside a result is no id of a message");
+        let noise = [[b'x'; 5_000].as_slice(), b"\n"].concat();
+        assert!(lines(1_000, &[&noise])[0].ends_with("Nobodys"));
+    }
+
+    #[test]
+    fn what_is_no_answer_ends_no_request() {
+        let whose = |line: &str| Whose::of(line.as_bytes(), line.as_bytes());
+        for line in [
+            r#"{"jsonrpc":"2.0","id":7,"result":{"x":NaN}}"#,
+            r#"{"result":{"x":NaN},"id":7,"jsonrpc":"2.0"}"#,
+            r#"{"jsonrpc":"2.0","id":7,"error":{"code":NaN}}"#,
+        ] {
+            assert_eq!(whose(line), Whose::Request(7), "{line}");
+        }
+        for line in [
+            r#"{"jsonrpc":"2.0","id":7,"method":"roots/list","params":{"x":NaN}}"#,
+            r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"id":7,"x":NaN}}"#,
+            r#"{"id":7,"level":"debug","x":NaN}"#,
+        ] {
+            assert_eq!(whose(line), Whose::Nobodys, "{line}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! It does not know how connections are made.
 
 mod calls;
+mod liars;
 mod listing;
 mod server;
 mod starts;
