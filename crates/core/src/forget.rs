@@ -13,6 +13,9 @@ use std::collections::BTreeMap;
 /// Classes kept though no call has their settings: the next call mostly has those of one before it.
 const CLASSES_KEPT: usize = 64;
 
+/// Edges to calls that have ended are not looked for before there are so many from one call.
+const STALE_KEPT: u32 = 64;
+
 /// The calls that were added to a run that forgets.
 #[derive(Debug)]
 pub(crate) struct Later {
@@ -24,6 +27,15 @@ pub(crate) struct Later {
     pub(crate) inputs: Pool<SmallVec<[Input; 2]>>,
     /// Edges that have been followed: their room is the next one's.
     pub(crate) edges_free: Vec<u32>,
+    /// By the index of a call that has not ended: edges from it to calls that have, since they were cancelled.
+    stale: BTreeMap<u32, Stale>,
+}
+
+/// Edges that nothing will follow. They hold their calls, so they go when they are as many as the others were last.
+#[derive(Debug, Default)]
+struct Stale {
+    count: u32,
+    others: u32,
 }
 
 /// A call of a run that forgets.
@@ -39,7 +51,8 @@ pub(crate) struct LaterCall {
 impl Later {
     /// Of a run that begins with this many calls, which stay.
     pub(crate) fn new(first: u32) -> Later {
-        Later { next: first, calls: BTreeMap::new(), inputs: Pool::default(), edges_free: Vec::new() }
+        let (calls, stale) = (BTreeMap::new(), BTreeMap::new());
+        Later { next: first, calls, inputs: Pool::default(), edges_free: Vec::new(), stale }
     }
 
     /// The next call has this slot.
@@ -104,6 +117,10 @@ impl Core {
                 call.takers -= 1;
                 self.forget_if_over(run, from);
             }
+            self.edge_is_stale(run, from);
+        }
+        if let Some(later) = &mut self.run_at_mut(run).later {
+            later.stale.remove(&index);
         }
         if let Some(call) = self.later_mut(run, index) {
             call.over = true;
@@ -113,6 +130,49 @@ impl Core {
 
     fn later_mut(&mut self, run: u32, index: u32) -> Option<&mut LaterCall> {
         self.run_at_mut(run).later.as_mut()?.calls.get_mut(&index)
+    }
+
+    /// A call has ended that takes this one, which may not have.
+    fn edge_is_stale(&mut self, run: u32, from: u32) {
+        let Some(slot) = self.run_at(run).slot_of(from).filter(|&slot| self.call(slot).state != State::Ended) else {
+            return;
+        };
+        let Some(later) = &mut self.run_at_mut(run).later else { return };
+        let stale = later.stale.entry(from).or_default();
+        stale.count += 1;
+        if stale.count >= stale.others.max(STALE_KEPT) {
+            self.drop_stale_edges(run, from, slot);
+        }
+    }
+
+    /// Takes the edges of a call to such as have ended out of its list, so that those can be forgotten.
+    fn drop_stale_edges(&mut self, run: u32, from: u32, slot: u32) {
+        let mut edge = std::mem::replace(&mut self.calls[slot as usize].edges, NONE);
+        let (mut last, mut others, mut ended) = (NONE, 0, Vec::new());
+        while edge != NONE {
+            let run_of = self.runs_slab[run as usize].as_mut().expect("a run in its slot");
+            let next = std::mem::replace(&mut run_of.edges[edge as usize].next, NONE);
+            let to = &mut self.calls[run_of.edges[edge as usize].to as usize];
+            self.keys.touched += 1;
+            if to.state == State::Ended {
+                to.pending -= 1;
+                ended.push(to.index);
+                run_of.later.as_mut().expect("a run that forgets").edges_free.push(edge);
+            } else {
+                match last {
+                    NONE => self.calls[slot as usize].edges = edge,
+                    last => run_of.edges[last as usize].next = edge,
+                }
+                (last, others) = (edge, others + 1);
+            }
+            edge = next;
+        }
+        if let Some(later) = &mut self.run_at_mut(run).later {
+            later.stale.insert(from, Stale { count: 0, others });
+        }
+        for index in ended {
+            self.forget_if_over(run, index);
+        }
     }
 
     /// Forgets a call that has ended, that nobody takes any more, and that no edge leads to.
@@ -181,29 +241,8 @@ mod tests {
         }
     }
 
-    /// What is ordered; started attempts are told to have ended so, but for that of the call that hangs.
-    fn go(core: &mut Core, at: u64, end: AttemptEnd) -> (usize, usize) {
-        let (mut ended, mut dropped) = (0, 0);
-        while let Some(action) = core.poll_action() {
-            match action {
-                Action::Start { attempt, .. } if attempt.call.call != 1 => {
-                    core.handle(Time(at), Event::Finished { attempt, end });
-                }
-                Action::Ended(_) => ended += 1,
-                Action::DropCall { .. } => dropped += 1,
-                _ => {}
-            }
-        }
-        (ended, dropped)
-    }
-
-    /// One call hangs while many come and go, in threes that take each other, with settings of their own and ends of
-    /// all kinds: nothing grows.
-    #[test]
-    fn what_is_kept_does_not_grow_with_the_calls() {
-        let mut core = Core::new();
-        let run = RunId(1);
-        let spec = RunSpec {
+    fn forgetting(run: RunId) -> RunSpec {
+        RunSpec {
             run,
             weight: 1,
             deadline: None,
@@ -214,8 +253,87 @@ mod tests {
             limits: Vec::new(),
             parent: None,
             recovering: false,
-            calls: vec![call(&settings(), &[], "first")],
+            calls: Vec::new(),
+        }
+    }
+
+    /// What is ordered; started attempts are told to have ended so, but for that of the call that hangs.
+    fn go(core: &mut Core, at: u64, end: AttemptEnd) -> (usize, usize) {
+        go_but(core, at, end, 1)
+    }
+
+    fn go_but(core: &mut Core, at: u64, end: AttemptEnd, hanging: u32) -> (usize, usize) {
+        let (mut ended, mut dropped) = (0, 0);
+        while let Some(action) = core.poll_action() {
+            match action {
+                Action::Start { attempt, .. } if attempt.call.call != hanging => {
+                    core.handle(Time(at), Event::Finished { attempt, end });
+                }
+                Action::Ended(_) => ended += 1,
+                Action::DropCall { .. } => dropped += 1,
+                _ => {}
+            }
+        }
+        (ended, dropped)
+    }
+
+    /// A plan's call hangs; many are added that wait for it, or for the key of one that hangs too, and are cancelled.
+    #[test]
+    fn what_waits_for_what_hangs_and_is_cancelled_is_forgotten() {
+        let mut core = Core::new();
+        let run = RunId(1);
+        let spec = RunSpec { calls: vec![call(&settings(), &[], "a"), call(&settings(), &[], "b")], ..forgetting(run) };
+        core.handle(Time(0), Event::RunAdded(Box::new(spec)));
+        core.handle(Time(0), Event::CallsAdded { run, calls: vec![call(&settings(), &[], "hangs")] });
+        let hangs = |core: &mut Core| {
+            let (mut ended, mut dropped) = (0, 0);
+            while let Some(action) = core.poll_action() {
+                ended += usize::from(matches!(action, Action::Ended(_)));
+                dropped += usize::from(matches!(action, Action::DropCall { .. }));
+            }
+            (ended, dropped)
         };
+        assert_eq!(hangs(&mut core), (0, 0));
+        // Some that wait and are not cancelled.
+        let waiting = (0..100).map(|_| call(&settings(), &[1], "y")).collect();
+        core.handle(Time(0), Event::CallsAdded { run, calls: waiting });
+        let (mut ended, mut dropped) = (0, 0);
+        for round in 0..20_000 {
+            let first = 103 + 2 * round;
+            let calls = vec![call(&settings(), &[1], "x"), call(&settings(), &[], "hangs")];
+            core.handle(Time(1), Event::CallsAdded { run, calls });
+            for index in [first, first + 1] {
+                core.handle(Time(1), Event::CancelRequested { run, call: Some(index), force: true });
+            }
+            let (more_ended, more_dropped) = hangs(&mut core);
+            (ended, dropped) = (ended + more_ended, dropped + more_dropped);
+        }
+        assert_eq!(ended, 40_000);
+        assert!(ended - dropped <= 100, "{} are kept", ended - dropped);
+        let kept = core.run_at(0);
+        assert!(
+            core.calls.len() < 400 && kept.edges.len() < 400,
+            "{} calls, {} edges",
+            core.calls.len(),
+            kept.edges.len()
+        );
+        assert!(kept.later.as_ref().is_some_and(|later| later.stale.len() <= 1 && later.inputs.len() < 400));
+        // Those that still wait go on when what they waited for has ended.
+        for call in [0, 1] {
+            let attempt = AttemptRef { call: CallRef { run, call, element: None }, attempt: 1 };
+            core.handle(Time(2), Event::Finished { attempt, end: AttemptEnd::Succeeded });
+        }
+        let (ended, _) = go_but(&mut core, 2, AttemptEnd::Succeeded, 2);
+        assert_eq!(ended, 102);
+    }
+
+    /// One call hangs while many come and go, in threes that take each other, with settings of their own and ends of
+    /// all kinds: nothing grows.
+    #[test]
+    fn what_is_kept_does_not_grow_with_the_calls() {
+        let mut core = Core::new();
+        let run = RunId(1);
+        let spec = RunSpec { calls: vec![call(&settings(), &[], "first")], ..forgetting(run) };
         core.handle(Time(0), Event::RunAdded(Box::new(spec)));
         core.handle(Time(0), Event::CallsAdded { run, calls: vec![call(&settings(), &[], "hangs")] });
         assert_eq!(go(&mut core, 0, AttemptEnd::Succeeded), (1, 0));
