@@ -4,7 +4,7 @@
 use crate::diagnostic::Problems;
 use crate::http_read::HttpBase;
 use crate::mcp_read::check_url;
-use crate::mcp_spec::{McpCommand, McpEndpoint, McpOAuth, McpPiece, McpSource, McpText, McpTransport};
+use crate::mcp_spec::{McpCommand, McpEndpoint, McpInput, McpOAuth, McpPiece, McpSource, McpText, McpTransport};
 use crate::node::{At, Content, Name, Node};
 use crate::spec::ToolboxSpec;
 use crate::toolbox::{DeclaredToolbox, ToolSource};
@@ -84,7 +84,7 @@ pub(crate) fn without_comments(bytes: &[u8]) -> Vec<u8> {
 
 /// Reads the servers of such a file, each as a toolbox.
 pub(crate) fn servers(root: &Node, file: &Path, problems: &mut Problems) -> Vec<DeclaredToolbox> {
-    let place = Place::of(file);
+    let place = Place { inputs: inputs(root), ..Place::of(file) };
     let mut boxes: Vec<DeclaredToolbox> = Vec::new();
     for path in LISTS {
         let Some(map) = list(root, path) else { continue };
@@ -102,6 +102,24 @@ pub(crate) fn servers(root: &Node, file: &Path, problems: &mut Problems) -> Vec<
         }
     }
     boxes
+}
+
+/// What VS Code would ask the person for; what of it is not as VS Code has it says nothing.
+fn inputs(root: &Node) -> Vec<McpInput> {
+    let lists = [field(root, "inputs"), field(root, "mcp").and_then(|mcp| field(mcp, "inputs"))];
+    let lists = lists.into_iter().flatten().filter_map(|node| match &node.value {
+        Content::List(list) => Some(list),
+        _ => None,
+    });
+    let one = |node: &Node| {
+        let text = |name: &str| match &field(node, name)?.value {
+            Content::Text(text) => Some(text.clone()),
+            _ => None,
+        };
+        let secret = matches!(field(node, "password").map(|node| &node.value), Some(Content::Bool(true)));
+        Some(McpInput { id: text("id")?, about: text("description"), secret, default: text("default") })
+    };
+    lists.flatten().filter_map(one).collect()
 }
 
 fn list<'n>(root: &'n Node, path: &[&str]) -> Option<&'n [(Name, Node)]> {
@@ -191,10 +209,11 @@ fn server(node: &Node, at: &At<'_>, place: &Place, problems: &mut Problems) -> O
     Some(McpSource::new(transport))
 }
 
-/// Where the file is, for what stands for directories.
+/// Where the file is, for what stands for directories, and what else texts are made from.
 struct Place {
     /// The folder that is worked in: that of the file, or the one above where it is in the folder of a program.
     workspace: String,
+    inputs: Vec<McpInput>,
 }
 
 impl Place {
@@ -202,7 +221,7 @@ impl Place {
         let dir = file.parent().unwrap_or(Path::new(""));
         let of_program = dir.file_name().is_some_and(|name| name == ".vscode" || name == ".cursor");
         let workspace = if of_program { dir.parent().unwrap_or(Path::new("")) } else { dir };
-        Place { workspace: workspace.display().to_string() }
+        Place { workspace: workspace.display().to_string(), inputs: Vec::new() }
     }
 }
 
@@ -248,7 +267,7 @@ impl Texts<'_> {
         Some(McpText(pieces))
     }
 
-    /// What stands between the braces: `NAME`, `NAME:-default`, `env:NAME`, or one of the programs' own words.
+    /// What stands between the braces: `NAME`, `NAME:-default`, `env:NAME`, `input:ID`, or one of the programs' own words.
     fn variable(&self, inner: &str) -> Option<McpPiece> {
         let name = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
         match inner {
@@ -264,6 +283,12 @@ impl Texts<'_> {
         if let Some(variable) = inner.strip_prefix("env:") {
             // Where there is none, VS Code and Cursor put in nothing.
             return name(variable).then(|| McpPiece::Variable(variable.to_owned(), Some(String::new())));
+        }
+        if let Some(id) = inner.strip_prefix("input:").filter(|id| !id.is_empty()) {
+            let known = self.place.inputs.iter().find(|input| input.id == id).cloned();
+            return Some(McpPiece::Input(
+                known.unwrap_or_else(|| McpInput { id: id.to_owned(), ..McpInput::default() }),
+            ));
         }
         match inner.split_once(":-") {
             Some((variable, default)) => {

@@ -118,6 +118,34 @@ pub enum McpPiece {
     Directory(PathBuf),
     /// A variable of the environment, and what stands for it where there is none.
     Variable(String, Option<String>),
+    /// What VS Code asks the person for: here a variable of the environment says it.
+    Input(McpInput),
+}
+
+/// An input of a file of VS Code, `${input:ID}`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct McpInput {
+    /// Its id.
+    pub id: String,
+    /// What the person would be told.
+    pub about: Option<String>,
+    /// It is not to be shown.
+    pub secret: bool,
+    /// What is proposed.
+    pub default: Option<String>,
+}
+
+impl McpInput {
+    /// The variable that says it.
+    ///
+    /// ```
+    /// use fanout_plan::McpInput;
+    /// assert_eq!(McpInput { id: "api-key".into(), ..McpInput::default() }.variable(), "INPUT_API_KEY");
+    /// ```
+    pub fn variable(&self) -> String {
+        let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
+        format!("INPUT_{}", self.id.chars().map(plain).collect::<String>())
+    }
 }
 
 impl McpText {
@@ -139,6 +167,7 @@ impl McpText {
             McpPiece::Secret(name) => format!("${{{}}}", String::from(name.clone())),
             McpPiece::Directory(path) => path.display().to_string(),
             McpPiece::Variable(name, _) => format!("${{{name}}}"),
+            McpPiece::Input(input) => format!("${{input:{}}}", input.id),
         };
         self.0.iter().map(shown).collect()
     }

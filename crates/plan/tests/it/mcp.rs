@@ -171,9 +171,9 @@ fn files_of_other_programs_are_read_as_they_are() {
     );
     let code = r#"{
         // Servers of this folder.
-        "inputs": [{"id": "key"}],
+        "inputs": [{"id": "key", "type": "promptString", "description": "The key", "password": true}],
         "servers": {
-            "My Server": {"type": "stdio", "command": "node", "args": ["${workspaceFolder}/s.js"], "env": {"K": "${env:K}", "N": null},
+            "My Server": {"type": "stdio", "command": "node", "args": ["${workspaceFolder}/s.js", "--key=${input:key}"], "env": {"K": "${env:K}", "N": null},
                 "envFile": ".env", /* not here */ },
             "My_Server": {"url": "http://localhost:3000/mcp", "text": "// no comment, ],"},
         },
@@ -182,7 +182,7 @@ fn files_of_other_programs_are_read_as_they_are() {
         "proj/.vscode/mcp.json",
         code,
         expect![[r#"
-        My_Server: node ["proj/s.js"] ["K=${K}"] [] None in "proj"
+        My_Server: node ["proj/s.js", "--key=${input:key}"] ["K=${K}"] [] None in "proj"
           proj/.vscode/mcp.json:5:26: warning[mcp_renamed]: the MCP server `My Server` is the toolbox `My_Server` here
           proj/.vscode/mcp.json:6:28: warning[mcp_ignored]: `envFile` of a server is not heeded here
           proj/.vscode/mcp.json:7:26: warning[mcp_renamed]: the MCP server `My_Server` is the toolbox `My_Server_2` here
@@ -190,16 +190,16 @@ fn files_of_other_programs_are_read_as_they_are() {
         My_Server_2: http://localhost:3000/mcp [] [] McpOAuth { client_id: None, client_secret: None, client_metadata: None, scopes: [], port: None }
     "#]],
     );
-    let wrong = r#"{"mcpServers": {"a": {"args": []}, "b": {"command": "x", "args": ["${input:key}"]}, "c": 5, "d": {"url": "ftp://x"}}}"#;
+    let wrong = r#"{"mcpServers": {"a": {"args": []}, "b": {"command": "x", "args": ["${command:key}"]}, "c": 5, "d": {"url": "ftp://x"}}}"#;
     check(
         "mcp.json",
         wrong,
         expect![[r#"
         mcp.json:1:22: error[missing_field]: a server has neither `command` nor `url`
-        mcp.json:1:67: error[bad_value]: `${input:key}` is not known here
+        mcp.json:1:67: error[bad_value]: `${command:key}` is not known here
           help: write the value, or `${env:NAME}` for a variable of the environment
-        mcp.json:1:90: error[wrong_type]: a server is an object, not a number
-        mcp.json:1:106: error[bad_url]: a URL begins with `https://`, or with `/` behind a `base_url`
+        mcp.json:1:92: error[wrong_type]: a server is an object, not a number
+        mcp.json:1:108: error[bad_url]: a URL begins with `https://`, or with `/` behind a `base_url`
     "#]],
     );
 }

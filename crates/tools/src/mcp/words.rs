@@ -4,7 +4,7 @@
 use super::ledger::RpcError;
 use crate::http::{Known, read_secret};
 use crate::tool::{ErrorClass, Reached, ToolError};
-use fanout_plan::{McpPiece, McpText};
+use fanout_plan::{McpInput, McpPiece, McpText};
 use rmcp::model::ErrorCode;
 use secrecy::{ExposeSecret, SecretString};
 use std::path::Path;
@@ -50,9 +50,29 @@ impl Texts {
                         return Err(ToolError::permanent(message).code("secret_missing").reached(Reached::No));
                     }
                 },
+                McpPiece::Input(input) => filled.push_str(&self.input(input)?),
             }
         }
         Ok(filled)
+    }
+
+    /// What a person would be asked for by VS Code.
+    fn input(&mut self, input: &McpInput) -> Result<String, ToolError> {
+        let variable = input.variable();
+        let value = std::env::var(&variable).ok().or_else(|| input.default.clone());
+        let value = value.ok_or_else(|| {
+            let about = input.about.as_ref().map(|about| format!(" ({})", super::shown(about, 200)));
+            let message = format!(
+                "`${{input:{}}}`{} is what VS Code asks for; here the variable `{variable}` says it, and there is none",
+                super::shown(&input.id, 100),
+                about.unwrap_or_default()
+            );
+            ToolError::permanent(message).code("secret_missing").reached(Reached::No)
+        })?;
+        if input.secret && !value.is_empty() {
+            self.0.note(&SecretString::from(value.as_str()));
+        }
+        Ok(value)
     }
 
     /// A text without the secrets.
