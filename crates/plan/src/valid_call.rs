@@ -182,7 +182,10 @@ impl<'c> Checker<'c> {
         let tool = self.catalog.tool(id);
         self.uses(&tool.settings.uses, &format!("the tool `{}`", tool.spec.name), &at.field("tool"));
         if tool.undeclared {
-            let keys: Vec<_> = tool.effects.claims().iter().map(|claim| format!("`{}`", claim.text)).collect();
+            let mut keys: Vec<_> = tool.effects.claims().iter().map(|claim| format!("`{}`", claim.text)).collect();
+            // Siblings may say the same of different directories, which is not seen here.
+            let mut seen = std::collections::BTreeSet::new();
+            keys.retain(|key| seen.insert(key.clone()));
             let message = format!(
                 "`{}` does not declare what it touches, so it is taken to write {}",
                 tool.spec.name,
