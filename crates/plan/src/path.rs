@@ -19,11 +19,26 @@ pub(crate) enum Path {
     /// Finds one value or none.
     Singular(Vec<Step>),
     /// Finds a list of values.
-    Query(Box<serde_json_path::JsonPath>),
+    Query(Box<Query>),
+}
+
+/// A path that finds a list of values.
+#[derive(Clone, Debug)]
+pub(crate) struct Query {
+    path: serde_json_path::JsonPath,
+    /// How often it may find the same.
+    choices: u64,
+    descents: u32,
 }
 
 /// More `..` than this in one path is refused: each multiplies the work by the size of the value.
 const DESCENTS_MAX: usize = 2;
+/// What a query of several selectors in one place may find: each place multiplies it.
+const CHOICES_MAX: u64 = 100;
+/// Where a query may find the same more than once, it may find no more than this.
+const FOUND_MAX: u64 = 10_000_000;
+/// What a query finds is no larger, as JSON and roughly: with `..` a value is found with all that is in it, many times.
+const FOUND_BYTES_MAX: usize = 64 << 20;
 
 impl Path {
     /// Reads what stands behind the name: empty, or an RFC 9535 query without its `$`.
@@ -34,11 +49,16 @@ impl Path {
         if let Some(steps) = singular(text) {
             return Ok(Path::Singular(steps));
         }
-        if text.matches("..").count() > DESCENTS_MAX {
+        let descents = text.matches("..").count();
+        if descents > DESCENTS_MAX {
             return Err(format!("more than {DESCENTS_MAX} `..` in one path"));
         }
+        let choices = choices(text);
+        if choices > CHOICES_MAX {
+            return Err(format!("more than {CHOICES_MAX} combinations of its selectors in one path"));
+        }
         match serde_json_path::JsonPath::parse(&format!("${text}")) {
-            Ok(path) => Ok(Path::Query(Box::new(path))),
+            Ok(path) => Ok(Path::Query(Box::new(Query { path, choices, descents: descents as u32 }))),
             Err(error) if error.message() == "parser error" => Err("it is not RFC 9535".to_owned()),
             Err(error) => Err(error.message().to_owned()),
         }
@@ -68,8 +88,78 @@ impl Path {
 pub fn at_path(value: &Value, path: &str) -> Result<Value, String> {
     match Path::parse(path)? {
         Path::Singular(steps) => walk(value, &steps).cloned().map_err(|missing| missing.describe("result", &steps)),
-        Path::Query(query) => Ok(query.query(value).all().into_iter().cloned().collect()),
+        Path::Query(query) => query.found(value),
     }
+}
+
+impl Query {
+    /// All that it finds, as a list.
+    ///
+    /// # Errors
+    /// It is too much.
+    pub(crate) fn found(&self, value: &Value) -> Result<Value, String> {
+        if self.choices > 1 || self.descents > 1 {
+            let (nodes, depth) = size(value);
+            let often = if self.descents > 1 { depth.saturating_mul(self.choices) } else { self.choices };
+            if nodes.saturating_mul(often) > FOUND_MAX {
+                return Err(format!("it may find more than {FOUND_MAX} values"));
+            }
+        }
+        let nodes = self.path.query(value);
+        let mut left = FOUND_BYTES_MAX;
+        let fits = nodes.iter().all(|node| weigh(node, &mut left));
+        let all = || nodes.iter().map(|node| (*node).clone()).collect();
+        fits.then(all).ok_or_else(|| format!("it finds more than {} MiB", FOUND_BYTES_MAX >> 20))
+    }
+}
+
+/// How many values are in a value, itself included, and how deep.
+fn size(value: &Value) -> (u64, u64) {
+    let inside: &mut dyn Iterator<Item = &Value> = match value {
+        Value::Array(list) => &mut list.iter(),
+        Value::Object(map) => &mut map.values(),
+        _ => return (1, 1),
+    };
+    inside.map(size).fold((1, 1), |(nodes, depth), (more, below)| (nodes + more, depth.max(below + 1)))
+}
+
+/// Takes what a value weighs from what is left; false when that is not enough.
+fn weigh(value: &Value, left: &mut usize) -> bool {
+    let own = match value {
+        Value::String(text) => text.len() + 2,
+        Value::Object(map) => 2 + map.keys().map(|name| name.len() + 4).sum::<usize>(),
+        _ => 8,
+    };
+    let Some(rest) = left.checked_sub(own) else { return false };
+    *left = rest;
+    match value {
+        Value::Array(list) => list.iter().all(|value| weigh(value, left)),
+        Value::Object(map) => map.values().all(|value| weigh(value, left)),
+        _ => true,
+    }
+}
+
+/// How many ways there are through a path: the product of the numbers of selectors in its brackets. What stands between
+/// parentheses is part of a condition, which selects nothing.
+fn choices(text: &str) -> u64 {
+    let (mut all, mut here, mut nested) = (1_u64, Vec::new(), 0_u32);
+    let (mut quote, mut escaped) = (None, false);
+    for c in text.chars() {
+        match (quote, c) {
+            _ if escaped => escaped = false,
+            (Some(_), '\\') => escaped = true,
+            (Some(open), _) if c == open => quote = None,
+            (Some(_), _) => {}
+            (None, '\'' | '"') => quote = Some(c),
+            (None, '(') => nested += 1,
+            (None, ')') => nested = nested.saturating_sub(1),
+            (None, '[') => here.push(1),
+            (None, ',') if nested == 0 => here.iter_mut().next_back().into_iter().for_each(|count| *count += 1),
+            (None, ']') => all = all.saturating_mul(here.pop().unwrap_or(1)),
+            _ => {}
+        }
+    }
+    all
 }
 
 /// Where a walk ended early: after `steps` steps stood `found`.
@@ -257,4 +347,32 @@ fn hex4(chars: &mut std::str::CharIndices<'_>) -> Option<u32> {
         unit = unit * 16 + chars.next()?.1.to_digit(16)?;
     }
     Some(unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn deep(levels: usize, inside: Value) -> Value {
+        (0..levels).fold(inside, |inside, _| json!([inside, 1]))
+    }
+
+    #[test]
+    fn what_a_path_finds_is_bounded() {
+        let list = json!([[1, 2], [3, 4]]);
+        assert_eq!(at_path(&list, "[0,1][0,1]").unwrap(), json!([1, 2, 3, 4]));
+        assert_eq!(at_path(&json!({"a,b": 1, "c": 2}), r#"["a,b","c"]"#).unwrap(), json!([1, 2]));
+        assert_eq!(
+            at_path(&json!([{"x": [1]}, {"x": []}]), "[?length(@.x) > 0 && @['x,y'] != 1].x[0]").unwrap(),
+            json!([1])
+        );
+        let often = "[*,*]".repeat(20);
+        assert!(at_path(&deep(20, json!(1)), &often).unwrap_err().contains("combinations"));
+        let wide = deep(100, json!((0..200_000).collect::<Vec<_>>()));
+        assert!(at_path(&wide, "..*..*").unwrap_err().contains("values"));
+        // Each is found with all that is in it.
+        let heavy = deep(100, "x".repeat(1 << 20).into());
+        assert!(at_path(&heavy, "..*").unwrap_err().contains("MiB"));
+    }
 }

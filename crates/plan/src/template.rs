@@ -280,7 +280,10 @@ pub(crate) fn select<'a>(
                 message: format!("`${{{text}}}`: {}", missing.describe(name_of(text), steps)),
             }),
         },
-        Path::Query(query) => Ok(Cow::Owned(Value::Array(query.query(root).all().into_iter().cloned().collect()))),
+        Path::Query(query) => query.found(root).map(Cow::Owned).map_err(|too_much| ReferenceError {
+            code: "reference_not_found",
+            message: format!("`${{{text}}}`: {too_much}; write a path that finds less"),
+        }),
     }
 }
 
