@@ -2,7 +2,7 @@
 //! It does not know how the tool was called, nor what follows from a broken promise.
 
 use fanout_plan::{CatalogTool, ToolKind};
-use fanout_tools::{ToolError, ToolOutput, ToolResult};
+use fanout_tools::{ToolError, ToolOutput, ToolResult, spilled_to};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -32,14 +32,8 @@ fn wrong(tool: &CatalogTool, output: &ToolOutput) -> Option<String> {
     };
     let nothing = value.is_null() && tool.spec.kind == ToolKind::Http;
     // Of an HTTP tool that gives the whole answer, what is elsewhere is its body.
-    if nothing || is_elsewhere(&value) || is_elsewhere(&value["body"]) {
+    if nothing || spilled_to(&value).or_else(|| spilled_to(&value["body"])).is_some() {
         return None;
     }
     tool.validate_result(&value).err()
-}
-
-/// Whether this only says in which file the result is.
-fn is_elsewhere(value: &Value) -> bool {
-    let only = value.as_object().filter(|fields| fields.len() == 1);
-    only.and_then(|fields| fields.get("spilled")).is_some_and(|told| told["path"].is_string() && told["bytes"].is_u64())
 }

@@ -23,6 +23,7 @@ pub use native::{Context, Native, NativeTool};
 pub use open::Opener;
 pub use peer::{AnswerFuture, Peer, PeerRequest, Told};
 #[cfg(unix)]
+pub use process::output::spilled_to;
 pub use process::{GuardCommand, ProcessOptions, Processes};
 pub use remote::{Live, Remote};
 pub use tool::*;

@@ -228,13 +228,20 @@ async fn a_result_that_breaks_its_schema_fails_the_call_and_is_not_tried_again()
         engine(toolbox)
     };
     let deep: &'static str = Box::leak(("[".repeat(200) + &"]".repeat(200)).into_boxed_str());
+    let file = tempfile::Builder::new().prefix("result-").suffix(".out").tempfile().expect("a file");
+    let elsewhere = json!({"spilled": {"path": file.path(), "bytes": 7, "head": "…"}}).to_string();
     let cases = [
         (fanout::ToolKind::Process, r#"{"n":1}"#, None),
         (fanout::ToolKind::Process, r#"{"n":"one"}"#, Some("n: \"one\" is not of type \"integer\"")),
         (fanout::ToolKind::Process, "{}", Some("\"n\" is a required property")),
         (fanout::ToolKind::Process, "null", Some("null is not of type \"object\"")),
         (fanout::ToolKind::Process, deep, Some("nested more than 127 levels deep")),
-        (fanout::ToolKind::Process, r#"{"spilled":{"path":"/tmp/x","bytes":7,"head":"…"}}"#, None),
+        (fanout::ToolKind::Process, Box::leak(elsewhere.into_boxed_str()), None),
+        (
+            fanout::ToolKind::Process,
+            r#"{"spilled":{"path":"/etc/passwd","bytes":7}}"#,
+            Some("\"n\" is a required property"),
+        ),
         (fanout::ToolKind::Http, "null", None),
         (fanout::ToolKind::Native, r#"{"n":"one"}"#, None),
     ];

@@ -2,7 +2,6 @@
 //! It does not know whose they are, nor how they are cut.
 
 use fanout::JsonText;
-use serde_json::Value;
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -75,13 +74,6 @@ impl Kept {
         let at = number.checked_sub(self.first).ok_or(Absent::Gone)?;
         usize::try_from(at).ok().and_then(|at| self.list.get(at)).ok_or(Absent::Unknown)
     }
-}
-
-/// The file a tool's result was put into because of its size, if the result says so in place of a value.
-pub(crate) fn spilled(value: &Value) -> Option<PathBuf> {
-    let value = value.as_object().filter(|value| value.len() == 1)?;
-    let spilled = value.get("spilled")?.as_object()?;
-    Some(PathBuf::from(spilled.get("path")?.as_str()?))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 use crate::tool::{JsonText, ToolError};
 use fanout_plan::Stdout;
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, Write};
@@ -18,6 +19,8 @@ const CHUNK_BYTES: usize = 64 << 10;
 const FIRST_BYTES: usize = 4 << 10;
 /// How much of the end of standard error is kept.
 const TAIL_BYTES: usize = 8 << 10;
+/// What the name of a file begins and ends with that a result is spilled to; between is what nobody can guess.
+const NAME: (&str, &str) = ("result-", ".out");
 /// How much of a spilled result is shown.
 const HEAD_BYTES: usize = 4 << 10;
 /// As deep as a JSON value may be nested where it is looked into later.
@@ -153,7 +156,7 @@ impl Output {
     fn spill(&mut self) -> std::io::Result<()> {
         if self.file.is_none() {
             std::fs::create_dir_all(&self.spill_dir)?;
-            let file = tempfile::Builder::new().prefix("result-").suffix(".out").tempfile_in(&self.spill_dir)?;
+            let file = tempfile::Builder::new().prefix(NAME.0).suffix(NAME.1).tempfile_in(&self.spill_dir)?;
             self.head = self.memory[..self.memory.len().min(HEAD_BYTES)].to_vec();
             self.file = Some(file);
         }
@@ -242,6 +245,23 @@ impl Tail {
 enum FileFault {
     Io(std::io::Error),
     Tool(ToolError),
+}
+
+/// The file that a result says it is in. A tool can say so of any file: only one that results are spilled to counts.
+///
+/// # Example
+/// ```
+/// let lie = serde_json::json!({"spilled": {"path": "/etc/passwd", "bytes": 1}});
+/// assert_eq!(fanout_tools::spilled_to(&lie), None);
+/// ```
+pub fn spilled_to(result: &Value) -> Option<PathBuf> {
+    let only = result.as_object().filter(|fields| fields.len() == 1)?;
+    let told = only.get("spilled").filter(|told| told["bytes"].is_u64())?;
+    let path = Path::new(told["path"].as_str()?);
+    let name = path.file_name()?.to_str()?;
+    let is_named_so = name.starts_with(NAME.0) && name.ends_with(NAME.1);
+    let is_file = is_named_so && path.symlink_metadata().is_ok_and(|file| file.is_file());
+    is_file.then(|| path.to_owned())
 }
 
 /// Checks a spilled result without holding it in memory.
