@@ -142,8 +142,10 @@ impl Session {
                 place.send(Sent::answer(&id, &answer));
             }
         });
-        if let Some(open) = self.state().open.get_mut(&number) {
-            open.work = Some(work.abort_handle());
+        match self.state().open.get_mut(&number) {
+            Some(open) => open.work = Some(work.abort_handle()),
+            // It was cancelled meanwhile, or the client is gone; or it is answered, which nothing can stop any more.
+            None => work.abort(),
         }
         Ok(number)
     }
@@ -226,10 +228,16 @@ impl Session {
 
     /// Gives a call its place behind all that were given before.
     pub(super) fn submit(&self, number: u64, call: Call) -> Submitted {
-        if let Some(open) = self.state().open.get_mut(&number) {
-            open.in_run = true;
+        let is_wanted = self.state().open.get_mut(&number).map(|open| open.in_run = true).is_some();
+        let submitted = self.run().submit(call);
+        // Over HTTP others may be quicker: whoever cancelled it found no call yet, whoever ended the session no run.
+        if !is_wanted {
+            self.run().cancel_call(&calls::name(number));
         }
-        self.run().submit(call)
+        if self.state().ended {
+            self.run().cancel(Cancel::Kill);
+        }
+        submitted
     }
 
     /// The run that all calls of the client are in.

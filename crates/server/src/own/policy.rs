@@ -32,6 +32,14 @@ pub(super) fn refused(plan: &Plan, engine: &Engine) -> Vec<Diagnostic> {
             let help = "leave `approval` out: a person decides";
             problems.push(Diagnostic::error("plan_policy", message).with_path(path("approval")).with_help(help));
         }
+        let of_tool = own.map(|settings| &settings.uses).into_iter().flatten();
+        let less = of_tool.filter(|(name, amount)| settings.uses.get(*name).is_some_and(|used| used < *amount));
+        for (name, amount) in less {
+            let message =
+                format!("`{}` says that it uses less of `{name}` than its tool `{}` does", call.id, call.tool);
+            let help = format!("leave `uses` out, or write {amount} or more");
+            problems.push(Diagnostic::error("plan_policy", message).with_path(path("uses")).with_help(help));
+        }
         if settings.in_doubt.is_some() && own.is_none_or(|own| own.in_doubt != settings.in_doubt) {
             let message = format!("`{}` says what to do when nobody knows whether it took effect", call.id);
             let help = "leave `in_doubt` out: the call is then told to be in doubt";

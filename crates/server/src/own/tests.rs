@@ -36,8 +36,11 @@ fn engine(running: &Arc<AtomicUsize>) -> Engine {
         }
     })
     .effects_none();
-    web.add("drop_table", "Drops a table.", |_: ()| async { Ok("dropped") }).writes("db").approval(Approval::Always);
-    Engine::builder().toolbox(web.into()).build().expect("good toolboxes")
+    web.add("drop_table", "Drops a table.", |_: ()| async { Ok("dropped") })
+        .writes("db")
+        .approval(Approval::Always)
+        .uses("hands", 2);
+    Engine::builder().limit("hands", 2).toolbox(web.into()).build().expect("good toolboxes")
 }
 
 struct Less(Arc<AtomicUsize>);
@@ -159,6 +162,11 @@ async fn a_client_cannot_change_policy() {
     assert!(given.contains("plan_policy"), "{given}");
     let given = world.call("run_plan", plan(json!({"id": "a", "tool": "web.drop_table", "in_doubt": "rerun"}))).await;
     assert!(given.contains("plan_policy"), "{given}");
+    for amount in [0, 1] {
+        let given =
+            world.call("run_plan", plan(json!({"id": "a", "tool": "web.drop_table", "uses": {"hands": amount}}))).await;
+        assert!(given.contains("plan_policy") && given.contains("write 2 or more"), "{given}");
+    }
     let own = json!({"plan": {"tools": {"x": {"argv": ["rm", "-rf", "/"]}}, "calls": [{"id": "a", "tool": "x"}]}});
     let given = world.call("run_plan", own).await;
     assert!(given.contains("plan_tools"), "{given}");

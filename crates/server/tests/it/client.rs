@@ -34,7 +34,8 @@ pub(crate) fn engine(written: &Written) -> Engine {
     Engine::builder().toolbox(toolbox(written)).build().expect("a good toolbox")
 }
 
-fn toolbox(written: &Written) -> Toolbox {
+/// The usual tools.
+pub(crate) fn toolbox(written: &Written) -> Toolbox {
     let mut tools = Native::new("box");
     let put = {
         let written = written.clone();

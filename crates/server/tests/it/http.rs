@@ -1,7 +1,8 @@
 //! Clients over HTTP: who may ask, sessions, single requests of the newer revision.
 //! It does not know what calls do.
 
-use crate::client::{Written, engine};
+use crate::client::{Written, engine, toolbox};
+use fanout::Engine;
 use fanout_server::{Expose, Gateway};
 use rmcp::ServiceExt;
 use rmcp::model::CallToolRequestParams;
@@ -31,7 +32,11 @@ struct Reply {
 impl Served {
     async fn new(token: Option<&str>) -> Served {
         let written = Written::default();
-        let gateway = Gateway::new(engine(&written), Expose::All);
+        Served::of(engine(&written), written, token).await
+    }
+
+    async fn of(engine: Engine, written: Written, token: Option<&str>) -> Served {
+        let gateway = Gateway::new(engine, Expose::All);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let (stop, stopped) = oneshot::channel();
@@ -161,6 +166,28 @@ async fn a_session_begins_with_a_greeting_and_ends_when_it_is_told_to() {
 }
 
 #[tokio::test]
+async fn sessions_that_were_left_make_room_for_others_and_those_at_work_do_not() {
+    let served = Served::new(None).await;
+    let begin = async || {
+        let reply = served.ask("POST", &[], &greeting()).await;
+        assert_eq!(reply.status, 200, "{}", reply.body);
+        reply.head.lines().find_map(|line| line.strip_prefix("mcp-session-id: ")).expect("an id").to_owned()
+    };
+    let (busy, left, used) = (begin().await, begin().await, begin().await);
+    let slow = r#"{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"box.put","arguments":{"key":"a","value":"x","ms":600000}}}"#;
+    let running = served.begin("POST", &[("Mcp-Session-Id", &busy)], slow).await;
+    let list = r#"{"jsonrpc":"2.0","id":2,"method":"tools/list"}"#;
+    let status = async |id: &str| served.ask("POST", &[("Mcp-Session-Id", id)], list).await.status;
+    assert_eq!((status(&busy).await, status(&used).await), (200, 200));
+    for _ in 0..998 {
+        begin().await;
+    }
+    assert_eq!((status(&left).await, status(&busy).await, status(&used).await), (404, 200, 200));
+    drop(running);
+    served.end().await;
+}
+
+#[tokio::test]
 async fn the_newer_revision_needs_no_session_and_says_everything_twice() {
     let served = Served::new(None).await;
     let put = json!({"name": "box.put", "arguments": {"key": "a", "value": "x"}});
@@ -195,6 +222,54 @@ async fn the_newer_revision_needs_no_session_and_says_everything_twice() {
     assert_eq!((code(&unknown), &unknown.json()["error"]["data"]["requested"]), ((400, -32_022), &json!("2099-01-01")));
     assert_eq!(served.ask("GET", &[], "").await.status, 405);
     assert_eq!(served.end().await, ["a=x"]);
+}
+
+/// Arguments that a tool wants in headers too, for what stands between and reads no bodies.
+#[tokio::test]
+async fn arguments_that_are_wanted_in_headers_agree_with_them() {
+    let written = Written::default();
+    let mut tools = toolbox(&written);
+    let schema = &mut tools.spec.tools.iter_mut().find(|tool| &*tool.name == "box.put").expect("there").args_schema;
+    for (argument, header) in [("key", "Key"), ("ms", "Wait")] {
+        schema["properties"][argument]["x-mcp-header"] = header.into();
+    }
+    schema["properties"]["more"] =
+        json!({"type": "object", "properties": {"in": {"type": "boolean", "x-mcp-header": "Inside"}}});
+    let engine = Engine::builder().toolbox(tools).build().expect("a good toolbox");
+    let served = Served::of(engine, written, None).await;
+    let put = |more: Value| {
+        let mut arguments = json!({"key": "a", "value": "x"});
+        more.as_object().expect("an object").iter().for_each(|(name, value)| arguments[name] = value.clone());
+        json!({"name": "box.put", "arguments": arguments})
+    };
+    let (key, wait) = (("Mcp-Param-Key", "a"), ("Mcp-Param-Wait", "1"));
+    let cases: [(Value, &[(&str, &str)], u16); 10] = [
+        (json!({}), &[key], 200),
+        (json!({"ms": 1}), &[key, wait], 200),
+        (json!({"more": {"in": true}}), &[key, ("Mcp-Param-Inside", "true")], 200),
+        (json!({"key": "ä"}), &[("Mcp-Param-Key", "=?base64?w6Q=?=")], 200),
+        (json!({}), &[], 400),
+        (json!({}), &[("Mcp-Param-Key", "b")], 400),
+        (json!({}), &[("Mcp-Param-Key", "=?base64?****?=")], 400),
+        (json!({}), &[key, wait], 400),
+        (json!({"ms": 1}), &[key], 400),
+        (json!({"more": {"in": true}}), &[key, ("Mcp-Param-Inside", "false")], 400),
+    ];
+    for (more, headers, status) in cases {
+        let reply = served.modern("tools/call", put(more.clone()), headers).await;
+        assert_eq!(reply.status, status, "{more} {headers:?}: {}", reply.body);
+        if status == 400 {
+            let error = &reply.json()["error"];
+            assert!(
+                error["code"] == -32_020 && error["message"].as_str().is_some_and(|said| said.contains("Mcp-Param-"))
+            );
+        }
+    }
+    let listed = served.modern("tools/list", json!({}), &[]).await.json();
+    let tools = listed["result"]["tools"].as_array().expect("a list");
+    let put = tools.iter().find(|tool| tool["name"] == "box.put").expect("it is listed");
+    assert_eq!(put["inputSchema"]["properties"]["key"]["x-mcp-header"], "Key");
+    assert_eq!(served.end().await.len(), 4, "only the right ones took effect");
 }
 
 #[tokio::test]

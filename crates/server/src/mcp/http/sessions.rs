@@ -29,12 +29,19 @@ impl Sessions {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A new session under an id that nobody can guess.
+    /// A new session under an id that nobody can guess. Where there are too many, one goes in which nothing is under way:
+    /// clients that begin anew when they start again seldom end what they left.
     pub(super) fn begin(&self, gateway: &Arc<Gateway>) -> Result<(String, Arc<Session>), String> {
         let id = secret().map_err(|error| format!("no id can be made: {error}"))?;
         let mut known = self.known();
         if known.len() >= SESSIONS_MAX {
-            return Err(format!("{SESSIONS_MAX} sessions are open; end one with DELETE"));
+            let idle = known.iter().filter(|(_, known)| known.session.is_idle());
+            let Some(oldest) = idle.min_by_key(|(_, known)| known.used).map(|(id, _)| id.clone()) else {
+                return Err(format!("{SESSIONS_MAX} sessions are open and at work; end one with DELETE"));
+            };
+            if let Some(gone) = known.remove(&oldest) {
+                gone.session.end();
+            }
         }
         let session = Session::new(gateway.clone(), id.as_str().into());
         known.insert(id.clone(), Known { session: session.clone(), used: Instant::now() });
