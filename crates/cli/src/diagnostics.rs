@@ -32,6 +32,16 @@ impl Texts {
     }
 }
 
+/// What is wrong with what a server told of its tools: nothing ends of it, they are as they were.
+pub(crate) fn of_change(problems: &[Diagnostic]) -> Vec<Diagnostic> {
+    let warning = |problem: &Diagnostic| {
+        let help = "the server changed its tools; those of this toolbox are as they were before";
+        let help = problem.help.clone().unwrap_or_else(|| help.to_owned());
+        Diagnostic { severity: Severity::Warning, help: Some(help), ..problem.clone() }
+    };
+    problems.iter().map(warning).collect()
+}
+
 /// All problems as text for a person, with a last line that counts them.
 pub(crate) fn render(problems: &[Diagnostic], texts: &Texts, columns: usize, paint: Paint) -> String {
     let renderer = if paint.on { Renderer::styled() } else { Renderer::plain() };

@@ -96,7 +96,7 @@ async fn dispatch(cli: Cli) -> ExitCode {
         Command::Timeline(args) => pictures::main(args),
         Command::Tools(args) => tools(args, color).await,
         Command::Call(args) => run::call(args, color).await,
-        Command::Mcp(args) => mcp::main(args).await,
+        Command::Mcp(args) => mcp::main(args, color).await,
         Command::Schema(args) => Ok(schema(args)),
         Command::Explain(args) => Ok(explain::main(args.code.as_deref())),
         Command::Init(args) => Ok(init::main(&args.dir)),

@@ -1,11 +1,14 @@
 //! `fanout mcp`: the tools of the toolbox files as one MCP server.
 //! It does not know MCP; the crate `fanout-server` does.
 
-use crate::args::{Expose, McpArgs};
+use crate::args::{Expose, McpArgs, When};
+use crate::diagnostics::{self, Texts};
 use crate::follow::Signals;
 use crate::load::{self, Kept, Refused};
-use crate::text;
+use crate::text::{self, Paint};
+use fanout::{Diagnostic, Engine};
 use fanout_server::Gateway;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use tokio::net::TcpListener;
@@ -25,7 +28,7 @@ Exit codes: 0 when the client has gone or the process was told to end (TERM, INT
 read, 2 wrong usage, 3 a toolbox file that is not valid. Standard output is the protocol's; messages go to standard error."#;
 
 /// Serves until the client is gone or a signal says to end.
-pub(crate) async fn main(args: &McpArgs) -> Result<ExitCode, Refused> {
+pub(crate) async fn main(args: &McpArgs, color: When) -> Result<ExitCode, Refused> {
     let mut signals = Signals::listen()?;
     let face = match args.http {
         Some(address) => Some((token(args, address)?, listen(address).await?)),
@@ -37,6 +40,9 @@ pub(crate) async fn main(args: &McpArgs) -> Result<ExitCode, Refused> {
         Expose::All => fanout_server::Expose::All,
         Expose::Find => fanout_server::Expose::Find,
     };
+    let paint = Paint::choose(color, text::stderr_is_terminal());
+    say(engine.catalog().warnings(), paint);
+    let warning = tokio::spawn(warn(engine.clone(), paint));
     let gateway = Gateway::new(engine, expose);
     let stop = async move { _ = signals.next().await };
     let (served, what) = match face {
@@ -46,12 +52,32 @@ pub(crate) async fn main(args: &McpArgs) -> Result<ExitCode, Refused> {
             (gateway.serve_http(listener, token, stop).await, "the address cannot be listened to any more")
         }
     };
+    warning.abort();
     match served {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => {
             text::say(&format!("error: {what}: {error}\n"));
             Ok(ExitCode::from(crate::exit::FAILED))
         }
+    }
+}
+
+/// Says what is wrong with what servers tell of their tools while they are served.
+async fn warn(engine: Engine, paint: Paint) {
+    let mut changes = engine.catalog_changes();
+    let mut said = BTreeMap::new();
+    while changes.changed().await.is_ok() {
+        let now = engine.toolbox_problems();
+        for (_, problems) in now.iter().filter(|(name, problems)| said.get(*name) != Some(*problems)) {
+            say(&diagnostics::of_change(problems), paint);
+        }
+        said = now;
+    }
+}
+
+fn say(problems: &[Diagnostic], paint: Paint) {
+    if !problems.is_empty() {
+        text::say(&diagnostics::render(problems, &Texts::default(), text::terminal_size().1, paint));
     }
 }
 
