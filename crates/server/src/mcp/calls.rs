@@ -5,6 +5,7 @@ use super::client::Asker;
 use super::listing::CALL_TOOL;
 use super::peer::RequestPeer;
 use super::results;
+use super::rounds::{self, Called};
 use super::session::{Answering, Session};
 use super::wire::{self, RpcError};
 use crate::own::Asked;
@@ -50,8 +51,12 @@ pub(super) fn call(
     }
     let Calling { name, arguments } = calling;
     let arguments = arguments.unwrap_or_default();
+    if let Some(round) = &asker.round {
+        return rounds::resume(session, number, round, &name, &arguments);
+    }
     if gateway.is_own(&name) {
-        return Ok(own(session, number, name, arguments, asker.modern));
+        let work = |session: &_| own(session, number, name.clone(), arguments.clone(), asker.modern);
+        return Ok(asking(session, number, asker, (&name, &arguments), false, work));
     }
     let catalog = gateway.engine.catalog();
     if catalog.find(&name).is_none() {
@@ -59,10 +64,35 @@ pub(super) fn call(
         let shown = wire::shown(&name);
         return Err(RpcError::params(format!("Unknown tool: `{shown}`{}", near.unwrap_or_default())));
     }
+    Ok(asking(session, number, asker, (&name, &arguments), true, |session| {
+        submit(session, number, name.clone(), arguments.clone(), asker.modern)
+    }))
+}
+
+/// Begins what answers a call; of a client that is asked by results, so that it can be asked.
+fn asking(
+    session: &Arc<Session>,
+    number: u64,
+    asker: &Arc<Asker>,
+    (name, arguments): (&str, &Map<String, Value>),
+    in_run: bool,
+    work: impl FnOnce(&Arc<Session>) -> Answering,
+) -> Answering {
+    if !asker.takes_rounds() {
+        return work(session);
+    }
+    // Before it begins: it may ask at once.
+    let rounds = session.begin_rounds(number, asker);
+    let (name, arguments, work) = (name.to_owned(), arguments.clone(), work(session));
+    rounds::follow(session, Called { number, in_run, rounds, name, arguments, work, session: Arc::downgrade(session) })
+}
+
+/// A call of a tool of the engine, which has its place when this returns.
+fn submit(session: &Arc<Session>, number: u64, name: String, arguments: Map<String, Value>, modern: bool) -> Answering {
     let call = Call::new(self::name(number).as_str(), name.as_str()).args(literal(Value::Object(arguments)));
     let submitted = session.submit(number, call);
-    let (modern, own, client) = (asker.modern, gateway.own.clone(), session.id.clone());
-    Ok(Box::pin(async move {
+    let (own, client) = (session.gateway.own.clone(), session.id.clone());
+    Box::pin(async move {
         match submitted.await {
             Ok(end) => match own.shortened(&client, &name, &end) {
                 Some(answer) => Ok(results::answered(answer, modern)),
@@ -70,7 +100,7 @@ pub(super) fn call(
             },
             Err(problems) => Ok(results::refused(&problems, modern)),
         }
-    }))
+    })
 }
 
 fn own(session: &Arc<Session>, number: u64, name: String, arguments: Map<String, Value>, modern: bool) -> Answering {

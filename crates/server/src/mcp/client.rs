@@ -2,6 +2,7 @@
 //! It does not know what was requested.
 
 use super::outlet::Outlet;
+use super::rounds;
 use super::wire::{self, RpcError};
 use fanout::JsonText;
 use rmcp::model::{ErrorCode, ProtocolVersion};
@@ -44,6 +45,12 @@ pub(super) struct Greeted {
     pub(super) capabilities: Arc<Value>,
 }
 
+/// What goes on with a call that waits for its client.
+pub(super) struct Round {
+    pub(super) state: String,
+    pub(super) responses: Option<JsonText>,
+}
+
 /// Who sent a request.
 pub(super) struct Asker {
     /// It speaks 2026-07-28 or later: without sessions, asked by results.
@@ -58,6 +65,8 @@ pub(super) struct Asker {
     pub(super) input_responses: Option<JsonText>,
     /// What that result said to send along.
     pub(super) request_state: Option<JsonText>,
+    /// The same, where it was this gateway that asked.
+    pub(super) round: Option<Round>,
     /// Where the answer and what belongs to it go.
     pub(super) outlet: Outlet,
 }
@@ -88,8 +97,15 @@ impl Asker {
             ),
             input_responses: owned(asking.input_responses),
             request_state: owned(asking.request_state),
+            round: None,
             outlet,
         };
+        let state = asker.request_state.as_ref().and_then(|text| serde_json::from_str::<String>(text.get()).ok());
+        if let Some(state) = state.filter(|state| state.starts_with(rounds::STATE)) {
+            // Servers behind are not to see what was asked by another.
+            asker.request_state = None;
+            asker.round = Some(Round { state, responses: asker.input_responses.take() });
+        }
         let version = asking.meta.version.as_ref();
         match (version, greeted) {
             (None, Some(greeted)) => asker.capabilities = greeted.capabilities.clone(),
@@ -113,6 +129,11 @@ impl Asker {
     /// Whether it said that it can do this, such as `elicitation`.
     pub(super) fn can(&self, what: &str) -> bool {
         self.capabilities.get(what).is_some_and(|value| !value.is_null())
+    }
+
+    /// Whether it can be asked anything by the results of its calls.
+    pub(super) fn takes_rounds(&self) -> bool {
+        self.modern && ["elicitation", "sampling", "roots"].iter().any(|what| self.can(what))
     }
 
     /// What a server of its revision is to be told of it.

@@ -11,6 +11,7 @@ mod outlet;
 mod passing;
 mod peer;
 mod results;
+mod rounds;
 mod session;
 mod stdio;
 mod wire;

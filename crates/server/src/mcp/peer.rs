@@ -33,7 +33,9 @@ impl Peer for RunPeer {
 
     fn relayed(&self, attempt: &AttemptId) -> Option<JsonText> {
         let (session, number) = self.request(attempt)?;
-        Some(session.asker(number)?.relayed(session.level()))
+        // What was sent along with the request that began the call.
+        let first = session.rounds(number).map(|rounds| rounds.first.clone());
+        Some(first.or_else(|| session.asker(number))?.relayed(session.level()))
     }
 }
 
@@ -115,10 +117,10 @@ struct Logged {
 fn ask(session: &Arc<Session>, number: u64, question: PeerRequest) -> AnswerFuture {
     let session = Arc::clone(session);
     Box::pin(async move {
-        let Some(asker) = session.asker(number) else { return Err(nobody("its request has ended")) };
-        if asker.modern {
-            return Err(nobody("a client of its revision of MCP is not asked while a call runs"));
-        }
+        let rounds = session.rounds(number);
+        let first = rounds.as_ref().map(|rounds| rounds.first.clone());
+        let asker = first.or_else(|| session.asker(number));
+        let Some(asker) = asker else { return Err(nobody("its request has ended")) };
         let needed = match &*question.method {
             "elicitation/create" => "elicitation",
             "sampling/createMessage" => "sampling",
@@ -127,6 +129,12 @@ fn ask(session: &Arc<Session>, number: u64, question: PeerRequest) -> AnswerFutu
         };
         if !asker.can(needed) {
             return Err(nobody(&format!("the client did not say that it has `{needed}`")));
+        }
+        if let Some(rounds) = rounds {
+            return rounds.ask(question).await;
+        }
+        if asker.modern {
+            return Err(nobody("a client of its revision of MCP is asked by results, and this request gives none"));
         }
         let (id, answer) = session.question();
         let asked = Asked { session: session.clone(), asker: asker.clone(), id };
@@ -163,6 +171,6 @@ impl Drop for Asked {
 }
 
 /// There is no answer.
-fn nobody(why: &str) -> ToolError {
+pub(super) fn nobody(why: &str) -> ToolError {
     ToolError::permanent(format!("nobody answered: {why}")).code("mcp_no_answer")
 }

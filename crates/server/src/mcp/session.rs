@@ -4,6 +4,7 @@
 use super::client::{Asker, Greeted, Level};
 use super::outlet::{Outlet, Sent};
 use super::peer::RunPeer;
+use super::rounds::{Called, Held, Rounds};
 use super::wire::{self, Incoming, Request, RpcError, RpcId};
 use super::{Gateway, calls, hello, listing, notices, passing};
 use crate::approvals;
@@ -53,6 +54,11 @@ struct State {
     by_id: HashMap<RpcId, u64>,
     /// What the client was asked.
     questions: HashMap<u64, oneshot::Sender<Result<JsonText, RpcError>>>,
+    /// By the number of the request that began a call: what it may ask of a client that is asked by results.
+    rounds: HashMap<u64, Arc<Rounds>>,
+    /// By the same: the request that the call is under way for now.
+    turns: HashMap<u64, u64>,
+    held: Held,
     /// Where what belongs to no request goes.
     loose: Option<Outlet>,
     /// The resources it wants to hear of.
@@ -68,7 +74,8 @@ struct Open {
     asker: Arc<Asker>,
     /// What answers it, where that is not a call of the run.
     work: Option<AbortHandle>,
-    in_run: bool,
+    /// The number of the call of the run that it is for.
+    call: Option<u64>,
     /// The client does not want its answer any more.
     cancelled: bool,
     /// How far it said it is.
@@ -193,7 +200,7 @@ impl Session {
         let (id, asker) = (id.clone(), asker.clone());
         state
             .open
-            .insert(number, Open { id, asker, work: None, in_run: false, cancelled: false, done: f64::NEG_INFINITY });
+            .insert(number, Open { id, asker, work: None, call: None, cancelled: false, done: f64::NEG_INFINITY });
         Ok(number)
     }
 
@@ -212,10 +219,10 @@ impl Session {
         let mut state = self.state();
         let Some(open) = state.open.get_mut(&number) else { return };
         open.cancelled = true;
-        if open.in_run {
+        if let Some(call) = open.call {
             // Its place stays taken until the call has ended.
             drop(state);
-            self.run().cancel_call(&calls::name(number));
+            self.run().cancel_call(&calls::name(call));
             return;
         }
         let work = open.work.take();
@@ -228,7 +235,7 @@ impl Session {
 
     /// Gives a call its place behind all that were given before.
     pub(super) fn submit(&self, number: u64, call: Call) -> Submitted {
-        let is_wanted = self.state().open.get_mut(&number).map(|open| open.in_run = true).is_some();
+        let is_wanted = self.state().open.get_mut(&number).map(|open| open.call = Some(number)).is_some();
         let submitted = self.run().submit(call);
         // Over HTTP others may be quicker: whoever cancelled it found no call yet, whoever ended the session no run.
         if !is_wanted {
@@ -246,7 +253,8 @@ impl Session {
             let engine = &self.gateway.engine;
             let empty = engine.validate(Plan::new("mcp"), Map::new()).expect("a plan without calls is valid");
             let peer: Arc<dyn Peer> = Arc::new(RunPeer(self.me.clone()));
-            let attended = self.greeted().is_some_and(|greeted| greeted.capabilities.get("elicitation").is_some());
+            // One that is not greeted says with each request what it can be asked.
+            let attended = self.greeted().is_none_or(|greeted| greeted.capabilities.get("elicitation").is_some());
             let options = RunOptions {
                 open: true,
                 forget: true,
@@ -289,7 +297,9 @@ impl Session {
         }
         let open: Vec<Open> = state.open.drain().map(|(_, open)| open).collect();
         state.by_id.clear();
+        let held = state.held.clear();
         drop(state);
+        drop(held);
         if let Some(run) = self.run.get() {
             run.cancel(Cancel::Kill);
         }
@@ -360,9 +370,74 @@ impl Session {
         state.open.is_empty() && state.loose.as_ref().is_none_or(Outlet::is_closed)
     }
 
-    /// Who made a request that is under way.
+    /// Who made a request that is under way, or the one that a call begun by that request is under way for now.
     pub(super) fn asker(&self, number: u64) -> Option<Arc<Asker>> {
-        self.state().open.get(&number).map(|open| open.asker.clone())
+        let state = self.state();
+        state.open.get(state.turns.get(&number).unwrap_or(&number)).map(|open| open.asker.clone())
+    }
+
+    /// The call that this request begins can ask its client by results.
+    pub(super) fn begin_rounds(&self, number: u64, asker: &Arc<Asker>) -> Arc<Rounds> {
+        let rounds = Rounds::new(asker);
+        self.state().rounds.insert(number, rounds.clone());
+        rounds
+    }
+
+    /// What the call that this request began can ask its client by.
+    pub(super) fn rounds(&self, number: u64) -> Option<Arc<Rounds>> {
+        self.state().rounds.get(&number).cloned()
+    }
+
+    /// The call that this request began asks nothing any more.
+    pub(super) fn is_over(&self, number: u64) {
+        let mut state = self.state();
+        state.rounds.remove(&number);
+        state.turns.remove(&number);
+    }
+
+    /// A call waits for its client; gives the state that it goes on by.
+    pub(super) fn hold(&self, called: Called) -> Result<String, String> {
+        let mut state = self.state();
+        let put = match state.ended {
+            true => Err((called, "this session has ended".to_owned())),
+            false => state.held.put(called),
+        };
+        drop(state);
+        put.map_err(|(called, why)| {
+            self.give_up(called);
+            why
+        })
+    }
+
+    /// This request goes on with a call that waited.
+    pub(super) fn take_held(
+        &self,
+        number: u64,
+        take: impl FnOnce(&mut Held) -> Result<Called, RpcError>,
+    ) -> Result<Called, RpcError> {
+        let mut state = self.state();
+        let called = take(&mut state.held)?;
+        state.turns.insert(called.number, number);
+        if let Some(open) = state.open.get_mut(&number).filter(|_| called.in_run) {
+            open.call = Some(called.number);
+        }
+        Ok(called)
+    }
+
+    /// Nobody came for a call that waited.
+    pub(super) fn let_go(&self, held: &str) {
+        let called = self.state().held.take(held);
+        if let Some(called) = called {
+            self.give_up(called);
+        }
+    }
+
+    fn give_up(&self, called: Called) {
+        if called.in_run {
+            self.run().cancel_call(&calls::name(called.number));
+        }
+        // What is no call of the run ends with this.
+        drop(called);
     }
 
     /// The least level of log messages that the client wants.
@@ -384,6 +459,7 @@ impl Session {
     /// Notes how far a request says it is; whether that is farther than before.
     pub(super) fn is_farther(&self, number: u64, done: f64) -> bool {
         let mut state = self.state();
+        let number = *state.turns.get(&number).unwrap_or(&number);
         let Some(open) = state.open.get_mut(&number) else { return false };
         let is_farther = done > open.done;
         if is_farther {
