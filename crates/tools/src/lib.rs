@@ -1,6 +1,8 @@
 //! How a call is made: the [`Tool`] trait and its adapters (native functions, processes, HTTP, MCP servers).
 //! It does not know runs, plans or policy: an adapter says what happened, others decide what follows.
 #[cfg(unix)]
+mod characters;
+#[cfg(unix)]
 pub mod guard;
 #[cfg(unix)]
 pub mod http;

@@ -4,6 +4,7 @@
 use super::ledger::{Handed, InFlight, Ledger, Slot, Where, lock};
 use super::wire;
 use super::words::{Texts, not_started};
+use crate::characters;
 use crate::process::Processes;
 use crate::process::command::{PATH_DEFAULT, find_program};
 use crate::process::leash::{Leash, Reaped};
@@ -314,6 +315,8 @@ fn take(ledger: &Ledger, line: &[u8], ready: &mut VecDeque<ServerJsonRpcMessage>
     }
     // What is no JSON is a program that prints what it should not; it is passed over.
     if text.starts_with('{') {
+        let mended = characters::mended(text);
+        let text = mended.as_deref().unwrap_or(text);
         let heard = wire::read(text).map_err(|error| format!("what is not JSON: {error}"))?;
         ready.extend(hand(ledger, heard, text, Where::Pipe));
     }
@@ -322,6 +325,8 @@ fn take(ledger: &Ledger, line: &[u8], ready: &mut VecDeque<ServerJsonRpcMessage>
 
 /// Takes one message; what of it is for the library.
 pub(super) fn take_one(ledger: &Ledger, text: &str, from: Where<'_>) -> Option<ServerJsonRpcMessage> {
+    let mended = characters::mended(text);
+    let text = mended.as_deref().unwrap_or(text);
     hand(ledger, wire::read(text).ok()?, text, from)
 }
 

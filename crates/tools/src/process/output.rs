@@ -1,6 +1,7 @@
 //! What a program prints or a server answers: collected within bounds, spilled to a file when large, read as text,
 //! lines or JSON. It does not know how the attempt ended or whether that was a failure.
 
+use crate::characters;
 use crate::tool::{JsonText, ToolError};
 use fanout_plan::Stdout;
 use serde::Deserialize;
@@ -138,6 +139,7 @@ impl Output {
             String::from_utf8(self.memory).map_err(|error| not_utf8(what, error.utf8_error().valid_up_to() as u64))?;
         match kind {
             Stdout::Json => {
+                let text = characters::mended(&text).unwrap_or(text);
                 let value = text.trim();
                 let is_blank = value.is_empty();
                 // Without another copy, where it is nothing but the value.

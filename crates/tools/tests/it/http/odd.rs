@@ -23,6 +23,7 @@ fn seldom_answers_become_what_they_are() {
             ("GET", "/mark-only", false),
             ("GET", "/mark-never", false),
             ("GET", "/utf16", false),
+            ("GET", "/half-a-character", false),
             ("GET", "/identity", false),
             ("GET", "/brotli", false),
             ("GET", "/brotli-file", false),
@@ -46,6 +47,7 @@ fn seldom_answers_become_what_they_are() {
             GET /mark-only: ok ""
             GET /mark-never: ok "ﻼ!"
             GET /utf16: ok "hé"
+            GET /half-a-character: ok {"head":"\ud83d\ude00 \ufffd"}
             GET /identity: ok "abcde"
             GET /brotli: permanent http_bad_answer, reached yes: get http://server/brotli: the answer is compressed as `br`; only `gzip` was asked for
             GET /brotli-file: permanent http_bad_answer, reached yes: get http://server/brotli-file: the answer is compressed as `br`; only `gzip` was asked for

@@ -252,6 +252,8 @@ async fn odd(stream: &mut TcpStream, path: &str, request: &str) -> std::io::Resu
         "/brotli-file" => coded("200 OK", "image/png"),
         "/brotli-fails" => coded("404 Not Found", "text/plain"),
         "/brotli-head" => "HTTP/1.1 200 OK\r\ncontent-encoding: br\r\ncontent-length: 5\r\n\r\n".to_owned(),
+        // As JavaScript cuts it.
+        "/half-a-character" => ok("application/json", r#"{"head":"\ud83d\ude00 \ud83d"}"#),
         "/identity" => coded("200 OK", "text/plain").replace("br", "Identity"),
         "/cookies" => {
             let cookies = "set-cookie: a=1; expires=Wed, 21 Oct 2026 07:28:00 GMT\r\nset-cookie: b=2\r\n";

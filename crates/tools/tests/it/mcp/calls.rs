@@ -34,6 +34,7 @@ fn results_by_what_they_are() {
     for modern in [false, true] {
         with(Manner { modern, ..Manner::default() }, |place, toolbox| async move {
             assert_eq!(value(&toolbox, "echo", json!({"text": "a\nb"})).await, "a\nb");
+            assert_eq!(value(&toolbox, "echo", json!({"text": "cut"})).await, "\u{fffd}");
             assert_eq!(value(&toolbox, "structured", json!({})).await, json!({"sum": 3, "list": [1, null]}));
             assert_eq!(value(&toolbox, "nothing", json!({})).await, json!(null));
             let whole = call(&toolbox, "structured", json!({})).await.unwrap().whole.unwrap();

@@ -210,6 +210,11 @@ impl Server {
     /// Tools that do what they should; false when it is none of them.
     fn call_well(&self, name: &str, id: &Value, args: &Value, params: &Value) -> bool {
         match name {
+            // As JavaScript writes a text that it cut within a character.
+            "echo" if args["text"] == "cut" => {
+                let message = json!({"jsonrpc": "2.0", "id": id, "result": text("HALF")}).to_string();
+                raw((message.replace("HALF", "\\ud83d") + "\n").as_bytes());
+            }
             "echo" => result(id, text(args["text"].as_str().unwrap_or_default())),
             "env" => {
                 let all: Map<String, Value> = std::env::vars().map(|(name, value)| (name, value.into())).collect();
