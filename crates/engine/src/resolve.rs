@@ -23,7 +23,7 @@ pub(crate) fn resolve(tables: &Tables, run: &mut RunData, call: CallRef, again: 
         (false, _, _) => arguments(tables, run, call),
     };
     let made = made.unwrap_or_else(|error| {
-        let error = too_deep(run, call).filter(|_| error.code == "no_result").unwrap_or(error);
+        let error = unreadable(run, call).filter(|_| error.code == "no_result").unwrap_or(error);
         if let Some(slot) = run.slot_mut(call) {
             slot.more().error = Some(error);
         }
@@ -34,13 +34,18 @@ pub(crate) fn resolve(tables: &Tables, run: &mut RunData, call: CallRef, again: 
 }
 
 /// A result that is there but cannot be looked into looks like one that is not there; this tells which it is.
-fn too_deep(run: &RunData, call: CallRef) -> Option<Refused> {
+fn unreadable(run: &RunData, call: CallRef) -> Option<Refused> {
     let inputs = run.call(call).inputs.iter().map(|(input, _)| *input);
-    let input = inputs.into_iter().find(|input| run.top(*input).is_some_and(Slot::is_unreadable))?;
+    let (input, why) = inputs.into_iter().find_map(|input| Some((input, run.top(input)?.unreadable()?)))?;
     let id = run.name_of(input);
-    let message =
-        format!("the result of `{id}` is nested more than 127 levels deep, so no part of it can be referred to");
-    Some(error("result_too_deep", message))
+    // The reader has no kind for it.
+    let (code, message) = match why.to_string() {
+        why if why.starts_with("recursion limit") => {
+            ("result_too_deep", "is nested more than 127 levels deep".to_owned())
+        }
+        why => ("result_unreadable", format!("cannot be read ({why})")),
+    };
+    Some(error(code, format!("the result of `{id}` {message}, so no part of it can be referred to")))
 }
 
 /// The list of a `foreach` call becomes its elements.

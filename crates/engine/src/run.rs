@@ -206,9 +206,10 @@ impl Slot {
         self.end.and(self.text.take())
     }
 
-    /// Whether there is a result that cannot be parsed.
-    pub(crate) fn is_unreadable(&self) -> bool {
-        self.result().is_some() && self.value().is_none()
+    /// Why there is a result that cannot be looked into, if it is one.
+    pub(crate) fn unreadable(&self) -> Option<serde_json::Error> {
+        let result = self.result().filter(|_| self.value().is_none())?;
+        serde_json::from_str::<Value>(result.get()).err()
     }
 
     /// The value that those who refer to this call see.
@@ -217,7 +218,8 @@ impl Slot {
         if let Some(parsed) = self.parsed.get() {
             return Some(parsed);
         }
-        // Adapters give valid JSON; only one nested too deep for a value fails here, and then counts as none.
+        // Adapters give valid JSON; only one nested too deep, or with a number that is too large, fails here, and then
+        // counts as none.
         let value = serde_json::from_str(result.get()).ok()?;
         Some(self.parsed.get_or_init(|| Arc::new(value)))
     }

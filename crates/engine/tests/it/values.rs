@@ -131,27 +131,34 @@ async fn too_many_elements_are_refused_whole() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_result_too_deep_to_look_into_is_said_to_be_so() {
-    struct Deep;
-    impl fanout::Tool for Deep {
+async fn a_result_that_cannot_be_looked_into_is_said_to_be_so() {
+    struct Gives(String);
+    impl fanout::Tool for Gives {
         fn call(&self, _: fanout::Attempt) -> fanout::ToolFuture {
-            let text = format!("{}{}", "[".repeat(5_000), "]".repeat(5_000));
+            let text = self.0.clone();
             let value = serde_json::value::RawValue::from_string(text);
             Box::pin(async { Ok(fanout::ToolOutput::new(value?.into())) })
         }
     }
     let mut described = fanout::Native::new("");
     described.add("deep", "Gives deep lists.", |_: ()| async { Ok(()) }).effects_none();
+    described.add("large", "Gives a large number.", |_: ()| async { Ok(()) }).effects_none();
     let mut deep: fanout::Toolbox = described.into();
-    deep.tools = vec![std::sync::Arc::new(Deep)];
+    let texts = [format!("{}{}", "[".repeat(5_000), "]".repeat(5_000)), "[1e400]".to_owned()];
+    deep.tools = texts.map(|text| std::sync::Arc::new(Gives(text)) as std::sync::Arc<dyn fanout::Tool>).into();
     let builder = fanout::Engine::builder().toolbox(deep).toolbox(stubs::toolbox(&stubs::Store::default()));
-    let plan = "name: deep\ncalls:\n  - {id: a, tool: deep}\n  - {id: b, tool: sleep, args: {value: \"${a[0]}\"}}\n";
+    let plan = r#"
+name: deep
+calls:
+  - {id: a, tool: deep}
+  - {id: b, tool: sleep, args: {value: "${a[0]}"}}
+  - {id: c, tool: large}
+  - {id: d, tool: sleep, args: {value: "${c[0]}"}}
+"#;
     let report = run(&stubs::build(builder), plan).await;
     let errors: Vec<_> =
         report.calls.iter().map(|call| call.error.as_ref().map(|error| error.message.as_str())).collect();
-    expect![[
-        r#"[None, Some("the result of `a` is nested more than 127 levels deep, so no part of it can be referred to")]"#
-    ]]
+    expect![[r#"[None, Some("the result of `a` is nested more than 127 levels deep, so no part of it can be referred to"), None, Some("the result of `c` cannot be read (number out of range at line 1 column 6), so no part of it can be referred to")]"#]]
     .assert_eq(&format!("{errors:?}"));
 }
 
