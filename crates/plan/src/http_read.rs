@@ -181,8 +181,7 @@ pub(crate) fn reach(fields: &mut Fields<'_, '_>, at: &At<'_>, spec: &mut HttpSpe
     let mut reach = (*spec.reach).clone();
     if let Some(hosts) = fields.texts("hosts", true, problems) {
         for (index, host) in hosts.iter().enumerate() {
-            let name = host.strip_prefix("*.").unwrap_or(host);
-            if name.is_empty() || name.contains(['/', '*', '@', ' ']) || name.contains("${") {
+            if !is_host_pattern(host) {
                 problems
                     .error(
                         &at.field("hosts").index(index),
@@ -216,6 +215,19 @@ pub(crate) fn reach(fields: &mut Fields<'_, '_>, at: &At<'_>, spec: &mut HttpSpe
     if reach != *spec.reach {
         spec.reach = Arc::new(reach);
     }
+}
+
+/// `api.example.com`, `*.example.com`, `[::1]`, each with a port or without.
+fn is_host_pattern(text: &str) -> bool {
+    // A colon inside brackets belongs to the address.
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, Some(port)),
+        _ => (text, None),
+    };
+    let name = host.strip_prefix("*.").unwrap_or(host);
+    let is_address = name.starts_with('[') && name.ends_with(']');
+    let is_name = !name.is_empty() && !name.contains(['/', '*', '@', ' ', '[', ']', ':']) && !name.contains("${");
+    (is_address || is_name) && port.is_none_or(|port| port.parse::<u16>().is_ok())
 }
 
 fn is_network(text: &str) -> bool {

@@ -94,7 +94,8 @@ pub(crate) fn document_with(
 fn text<'a>(file_name: &str, bytes: &'a [u8]) -> Result<&'a str, Vec<Diagnostic>> {
     let refuse = |code, message: String, help: &str| Err(vec![Diagnostic::error(code, message).with_help(help)]);
     if bytes.len() > READ_BYTES_MAX {
-        let message = format!("{file_name} has {} bytes; at most {READ_BYTES_MAX} are read", bytes.len());
+        // Who reads a file stops there, so how many there are is not known.
+        let message = format!("{file_name} has more than {READ_BYTES_MAX} bytes");
         return refuse("too_large", message, "pass large values by file, or build the plan through the library");
     }
     match std::str::from_utf8(bytes) {

@@ -138,7 +138,7 @@ query = { a = { style = "forms" } }
 waits = { conect = "5s" }
 [tools.e]
 url = "https://a.example"
-hosts = ["https://b.example"]
+hosts = ["https://b.example", "b.example:84433", "::1", "[::1]:80", "*.b.example"]
 private = ["b.example", "10.0.0.0/33"]
 auth = { api_key = "env:K", bearer = "env:B" }
 multipart = { a = { text = "x", file = "y" } }
@@ -180,6 +180,10 @@ fn what_is_wrong_is_said_with_its_place() {
             fanout.toml:21:11: error[unknown_field]: `waits` has no field `conect`
               help: did you mean `connect`?
             fanout.toml:24:10: error[bad_value]: `https://b.example` is not a host
+              help: such as `api.example.com`, `*.example.com` or `example.com:8443`, without scheme and path
+            fanout.toml:24:31: error[bad_value]: `b.example:84433` is not a host
+              help: such as `api.example.com`, `*.example.com` or `example.com:8443`, without scheme and path
+            fanout.toml:24:50: error[bad_value]: `::1` is not a host
               help: such as `api.example.com`, `*.example.com` or `example.com:8443`, without scheme and path
             fanout.toml:25:12: error[bad_value]: `b.example` is neither an address nor a network
               help: such as `127.0.0.1`, `10.0.0.0/8`, `::1` or `localhost`
