@@ -35,6 +35,22 @@ fn tools_are_listed_and_shown() {
     assert!(ended.stderr.contains("`join`"), "{}", ended.stderr);
 }
 
+/// Who reads the list with a program hears too what is missing in it.
+#[test]
+fn what_is_no_tool_is_told_beside_every_list() {
+    let folder = Folder::new();
+    folder.write(
+        "api.yaml",
+        "openapi: 3.1.0\nservers: [{url: 'https://a.example'}]\npaths: {/a: {get: {}}, /../b: {get: {}}}\n",
+    );
+    folder.write("fanout.toml", "[toolbox.api]\nopenapi = \"api.yaml\"\n");
+    for ended in [folder.fanout(["tools"]), folder.fanout(["tools", "--json"])] {
+        let ended = ended.with_code(0);
+        assert!(ended.stdout.contains("get_a") && !ended.stdout.contains("get_b"), "{}", ended.stdout);
+        assert!(ended.stderr.contains("openapi_left_out") && ended.stderr.contains("api.yaml:3:"), "{}", ended.stderr);
+    }
+}
+
 #[test]
 fn one_tool_can_be_called() {
     let folder = folder();

@@ -190,7 +190,7 @@ async fn tools(args: &ToolsArgs, color: When) -> Result<ExitCode, Refused> {
             true => pretty(&catalog.tools().iter().map(|tool| tools_view::as_json(tool)).collect()),
             false => tools_view::list(&catalog, columns, paint),
         });
-        if !args.json && !catalog.warnings().is_empty() {
+        if !catalog.warnings().is_empty() {
             say_problems(catalog.warnings(), &Texts::default(), Paint::choose(color, text::stderr_is_terminal()));
         }
         return Ok(ExitCode::SUCCESS);

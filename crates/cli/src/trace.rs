@@ -280,3 +280,29 @@ fn ns(ms: f64) -> u64 {
 fn us(ns: u64) -> f64 {
     ns as f64 / 1e3
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_that_make_no_sense_do_no_harm() {
+        for (from, to) in [(1e308, -5.0), (-1e308, 1e308), (1e308, 1e308)] {
+            let calls = json!([
+                {"id": "a", "tool": "t", "outcome": "succeeded", "attempts": 1, "started_ms": from, "ended_ms": to,
+                    "waits": [{"cause": "key", "ms": from}]},
+                {"id": "b", "tool": "t", "outcome": "succeeded", "attempts": 1, "started_ms": 1.0, "ended_ms": 2.0,
+                    "waits": [{"cause": "input", "on": "a", "ms": to}]}]);
+            let report = json!({"v": 1, "run": "r", "name": "n", "outcome": "succeeded", "wall_ms": from,
+                "calls_ms": to, "critical_path": ["a", "b"], "critical_path_ms": to, "speed_up": from, "waits_ms": {},
+                "hints": [], "calls": calls});
+            let report: Report = serde_json::from_str(&report.to_string()).expect("a report");
+            let mut trace = Vec::new();
+            write(&mut trace, &report).expect("memory takes it");
+            let trace: Value = serde_json::from_slice(&trace).expect("it is JSON");
+            let events = trace["traceEvents"].as_array().expect("a list");
+            let mut lengths = events.iter().filter_map(|event| event["dur"].as_f64());
+            assert!(lengths.all(|length| (0.0..=1e15).contains(&length)), "{trace}");
+        }
+    }
+}
