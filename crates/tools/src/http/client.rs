@@ -3,7 +3,8 @@
 
 use super::address::{Private, Resolver};
 use fanout_plan::{Diagnostic, HttpReach};
-use reqwest::{Certificate, Client, Url};
+use hyper::Uri;
+use reqwest::{Certificate, Client};
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -47,7 +48,12 @@ impl Clients {
 fn build(key: &Key) -> Result<Client, Box<Diagnostic>> {
     // Once per process; another part of the program may have chosen before us, which is as good.
     let _chosen = rustls::crypto::ring::default_provider().install_default();
-    let names = if key.proxies { proxy_names() } else { HashSet::new() };
+    let names = if key.proxies { proxy_names(|name| std::env::var(name).ok()) } else { Ok(HashSet::new()) };
+    let names = names.map_err(|name| {
+        let message = format!("the variable {name} of the environment is not the URL of a proxy");
+        let help = "such as `http://proxy.example:3128`; `proxies = false` leaves the environment's proxies out";
+        Box::new(Diagnostic::error("bad_value", message).with_help(help))
+    })?;
     let mut builder = Client::builder()
         .user_agent(concat!("fanout/", env!("CARGO_PKG_VERSION")))
         // Redirects are followed one by one where it is known where a tool may go.
@@ -83,12 +89,47 @@ fn build(key: &Key) -> Result<Client, Box<Diagnostic>> {
     })
 }
 
-/// The names of the environment's proxies.
-fn proxy_names() -> HashSet<String> {
-    ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]
-        .iter()
-        .filter_map(|variable| std::env::var(variable).ok())
-        .filter_map(|text| Url::parse(&text).or_else(|_| Url::parse(&format!("http://{text}"))).ok())
-        .filter_map(|url| Some(url.host_str()?.to_owned()))
-        .collect()
+/// The names of the environment's proxies, in small letters.
+///
+/// # Errors
+/// The variable that names none: without it requests would go where nobody said, past the proxy.
+fn proxy_names(variable: impl Fn(&str) -> Option<String>) -> Result<HashSet<String>, &'static str> {
+    let mut names = HashSet::new();
+    for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
+        let Some(text) = variable(name).filter(|text| !text.is_empty()) else { continue };
+        // As who sends through it reads it: `proxy.example:3128` is one too.
+        let uri: Uri = text.parse().map_err(|_| name)?;
+        let known = ["http", "https", "socks4", "socks4a", "socks5", "socks5h"];
+        if uri.scheme_str().is_some_and(|scheme| !known.contains(&scheme)) {
+            return Err(name);
+        }
+        names.insert(uri.host().ok_or(name)?.to_ascii_lowercase());
+    }
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proxies_are_read_as_who_sends_through_them_does() {
+        let named = |text: &str| {
+            let names = proxy_names(|name| (name == "https_proxy").then(|| text.to_owned()));
+            names.map(|names| names.into_iter().collect::<Vec<_>>().join(" "))
+        };
+        for (text, name) in [
+            ("", ""),
+            ("proxy.example:3128", "proxy.example"),
+            ("HTTP://u:p@Proxy.Example:3128/", "proxy.example"),
+            ("localhost", "localhost"),
+            ("10.0.0.1:80", "10.0.0.1"),
+            ("socks5://[::1]:1080", "[::1]"),
+        ] {
+            assert_eq!(named(text).as_deref(), Ok(name), "{text}");
+        }
+        for text in ["::::", "http://a b", " http://proxy.example", "ftp://proxy.example", "/proxy"] {
+            assert_eq!(named(text), Err("https_proxy"), "{text}");
+        }
+    }
 }
