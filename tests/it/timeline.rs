@@ -79,6 +79,25 @@ fn is_valid(trace: &Value) -> Result<(), String> {
     Ok(())
 }
 
+/// A path is what the system says it is.
+#[test]
+fn files_may_have_names_that_are_not_utf8() {
+    use std::os::unix::ffi::OsStrExt;
+    let odd = |name: &[u8]| std::ffi::OsStr::from_bytes(name).to_owned();
+    let folder = Folder::new();
+    folder
+        .write("plan.yaml", "name: n\ntools: {say: {argv: [printf, x], effects: none}}\ncalls: [{id: a, tool: say}]\n");
+    let (report, picture) = (odd(b"r\xfe.json"), odd(b"t\xfe.svg"));
+    let mut run = folder.command(&["run", "plan.yaml", "--report"]);
+    let ended = run.arg(&report).arg("--timeline").arg(&picture).output().expect("fanout starts");
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    let mut draw = folder.command(&["timeline"]);
+    let ended = draw.arg(&report).arg("-o").arg(odd(b"p\xfe.html")).output().expect("fanout starts");
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    let made = std::fs::read_dir(folder.path(".")).expect("a folder").count();
+    assert_eq!(made, 4, "the plan, the report and two pictures");
+}
+
 #[test]
 fn a_run_leaves_its_pictures() {
     let folder = Folder::with_plan(PLAN);

@@ -23,9 +23,9 @@ pub(crate) fn write(timeline: Option<(Target, Format)>, trace: Option<Target>, r
 /// `fanout timeline`.
 pub(crate) fn main(args: &TimelineArgs) -> Result<ExitCode, Refused> {
     let name = args.report.display().to_string();
-    let bytes = match name.as_str() {
-        "-" => std::io::read_to_string(std::io::stdin()).map(String::into_bytes),
-        name => std::fs::read(name),
+    let bytes = match &args.report {
+        path if path == Path::new("-") => std::io::read_to_string(std::io::stdin()).map(String::into_bytes),
+        path => std::fs::read(path),
     };
     let bytes = bytes.map_err(|error| format!("cannot read `{name}`: {error}"))?;
     let report: Report =
