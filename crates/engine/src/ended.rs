@@ -14,6 +14,7 @@ use crate::submitted;
 use crate::tables::Tables;
 use crate::words::{is_failure, outcome};
 use fanout_core::{CallEnd, CallRef, Cause, Outcome, Reason, RunId, Time, Wait};
+use fanout_plan::ReferenceError;
 use fanout_tools::JsonText;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -200,7 +201,10 @@ impl EndedRun {
                 .take()
                 .map(|error| format!("the run was ended, since it could not be recorded any more: {error}")),
         );
-        let output = output(&run);
+        let output = output(&run).unwrap_or_else(|error| {
+            hints.push(format!("there is no output: {error} [{}]; say less in it", error.code));
+            None
+        });
         let mut waits = left.waits;
         let mut ran_ns = left.ran_ns;
         let mut calls = Vec::with_capacity(run.slots.len() + run.counts.elements);
@@ -286,11 +290,11 @@ impl Report {
     }
 }
 
-fn output(run: &RunData) -> Option<JsonText> {
-    let template = run.plan.output.as_ref()?;
+fn output(run: &RunData) -> Result<Option<JsonText>, ReferenceError> {
+    let Some(template) = &run.plan.output else { return Ok(None) };
     let scope = run.scope(CallRef { run: run.id, call: 0, element: None });
-    let value = template.resolve_or_null(&scope);
-    serde_json::value::to_raw_value(&value).ok().map(Arc::from)
+    let value = template.resolve_or_null(&scope)?;
+    Ok(serde_json::value::to_raw_value(&value).ok().map(Arc::from))
 }
 
 fn cache_report(run: &RunData, tables: &Tables) -> Option<CacheReport> {

@@ -123,6 +123,12 @@ fn size(value: &Value) -> (u64, u64) {
     inside.map(size).fold((1, 1), |(nodes, depth), (more, below)| (nodes + more, depth.max(below + 1)))
 }
 
+/// What a value weighs, as JSON and roughly; more than `most`, where it is more.
+pub(crate) fn weight(value: &Value, most: usize) -> usize {
+    let mut left = most;
+    if weigh(value, &mut left) { most - left } else { most.saturating_add(1) }
+}
+
 /// Takes what a value weighs from what is left; false when that is not enough.
 fn weigh(value: &Value, left: &mut usize) -> bool {
     let own = match value {

@@ -62,11 +62,15 @@ pub(crate) enum Piece {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct ReferenceError {
-    /// `reference_not_found`, `no_result` or `condition_failed`.
+    /// `reference_not_found`, `no_result`, `filled_too_large` or `condition_failed`.
     pub code: &'static str,
     /// The path, and what was there instead.
     pub message: String,
 }
+
+/// What results fill in of one template is no more than this, in bytes as JSON and roughly: a short plan could name a
+/// large result a thousand times.
+const FILLED_BYTES_MAX: usize = 64 << 20;
 
 static EMPTY_OBJECT: LazyLock<Arc<RawValue>> = LazyLock::new(|| raw(&Value::Object(Map::new())));
 
@@ -111,19 +115,22 @@ impl Template {
     /// The value with all references followed.
     ///
     /// # Errors
-    /// `reference_not_found`: a singular path found nothing; `no_result`: a call has none.
+    /// `reference_not_found`: a singular path found nothing; `no_result`: a call has none; `filled_too_large`.
     pub fn resolve(&self, scope: &dyn Scope) -> Result<Value, ReferenceError> {
         match &self.0 {
             Kind::Literal(text) => Ok(parse(text)),
-            Kind::Holes(holes) => fill(&holes.tree, scope, false),
+            Kind::Holes(holes) => fill(&holes.tree, scope, false, &mut Left(FILLED_BYTES_MAX)),
         }
     }
 
     /// The value with null for every reference that finds nothing; for a plan's `output`.
-    pub fn resolve_or_null(&self, scope: &dyn Scope) -> Value {
+    ///
+    /// # Errors
+    /// `filled_too_large`.
+    pub fn resolve_or_null(&self, scope: &dyn Scope) -> Result<Value, ReferenceError> {
         match &self.0 {
-            Kind::Literal(text) => parse(text),
-            Kind::Holes(holes) => fill(&holes.tree, scope, true).unwrap_or(Value::Null),
+            Kind::Literal(text) => Ok(parse(text)),
+            Kind::Holes(holes) => fill(&holes.tree, scope, true, &mut Left(FILLED_BYTES_MAX)),
         }
     }
 
@@ -133,7 +140,7 @@ impl Template {
     pub fn text(&self, scope: &dyn Scope) -> Option<Arc<RawValue>> {
         let Kind::Holes(holes) = &self.0 else { return None };
         let tree = &holes.tree;
-        if !holes.open || !joins(tree, scope) {
+        if !holes.open || !joins(tree, scope, &mut Left(FILLED_BYTES_MAX)) {
             return None;
         }
         serde_json::value::to_raw_value(&Joined { tree, scope }).ok().map(Arc::from)
@@ -145,25 +152,48 @@ pub(crate) fn parse(text: &RawValue) -> Value {
     serde_json::from_str(text.get()).unwrap_or(Value::Null)
 }
 
-fn fill(tree: &Tree, scope: &dyn Scope, or_null: bool) -> Result<Value, ReferenceError> {
+/// How many bytes may still be filled in.
+struct Left(usize);
+
+impl Left {
+    fn take(&mut self, bytes: usize) -> Result<(), ReferenceError> {
+        self.0 = self.0.checked_sub(bytes).ok_or_else(|| {
+            let message = format!("results would fill in more than {} MiB here", FILLED_BYTES_MAX >> 20);
+            ReferenceError { code: "filled_too_large", message }
+        })?;
+        Ok(())
+    }
+}
+
+fn fill(tree: &Tree, scope: &dyn Scope, or_null: bool, left: &mut Left) -> Result<Value, ReferenceError> {
     Ok(match tree {
         Tree::Value(value) => value.clone(),
-        Tree::Reference(reference) => follow(reference, scope, or_null)?.into_owned(),
+        Tree::Reference(reference) => {
+            let found = follow(reference, scope, or_null)?;
+            left.take(path::weight(&found, left.0))?;
+            found.into_owned()
+        }
         Tree::Text(pieces) => {
             let mut text = String::new();
             for piece in pieces {
                 match piece {
                     Piece::Text(literal) => text.push_str(literal),
-                    Piece::Reference(reference) => text.push_str(&text_of(&*follow(reference, scope, or_null)?)),
+                    Piece::Reference(reference) => {
+                        let found = follow(reference, scope, or_null)?;
+                        left.take(path::weight(&found, left.0))?;
+                        text.push_str(&text_of(&found));
+                    }
                 }
             }
             Value::String(text)
         }
-        Tree::List(list) => Value::Array(list.iter().map(|tree| fill(tree, scope, or_null)).collect::<Result<_, _>>()?),
+        Tree::List(list) => {
+            Value::Array(list.iter().map(|tree| fill(tree, scope, or_null, left)).collect::<Result<_, _>>()?)
+        }
         Tree::Object(map) => {
             let mut object = Map::with_capacity(map.len());
             for (name, tree) in map {
-                object.insert(name.clone(), fill(tree, scope, or_null)?);
+                object.insert(name.clone(), fill(tree, scope, or_null, left)?);
             }
             Value::Object(object)
         }
@@ -200,14 +230,16 @@ fn follow<'a>(reference: &'a Reference, scope: &'a dyn Scope, or_null: bool) -> 
     select(&reference.path, root, &reference.text, or_null)
 }
 
-/// Whether the texts of the results can stand as they are where they are referred to.
-fn joins(tree: &Tree, scope: &dyn Scope) -> bool {
+/// Whether the texts of the results can stand as they are where they are referred to, and are not too much.
+fn joins(tree: &Tree, scope: &dyn Scope, left: &mut Left) -> bool {
     match tree {
         Tree::Value(_) => true,
-        Tree::Reference(reference) => whole_text(reference, scope).is_some_and(|text| is_plain(text.get())),
+        Tree::Reference(reference) => {
+            whole_text(reference, scope).is_some_and(|text| left.take(text.get().len()).is_ok() && is_plain(text.get()))
+        }
         Tree::Text(_) => false,
-        Tree::List(list) => list.iter().all(|tree| joins(tree, scope)),
-        Tree::Object(map) => map.iter().all(|(_, tree)| joins(tree, scope)),
+        Tree::List(list) => list.iter().all(|tree| joins(tree, scope, left)),
+        Tree::Object(map) => map.iter().all(|(_, tree)| joins(tree, scope, left)),
     }
 }
 

@@ -224,8 +224,34 @@ fn whole_results_are_joined_as_texts_where_nothing_is_lost() {
 #[test]
 fn output_has_null_for_what_is_missing() {
     let plan = validate("p.yaml", b"calls: [{id: a, tool: any}, {id: b, tool: any}]\noutput: {a: '${a.best.id}', b: '${b}', c: '${a.no}', d: 'x ${b.y}'}", Map::new()).expect("fine");
-    let output = plan.output.expect("it has one").resolve_or_null(&results());
+    let output = plan.output.expect("it has one").resolve_or_null(&results()).expect("it is not large");
     assert_eq!(output, json!({"a": "TP1", "b": null, "c": null, "d": "x null"}));
+}
+
+#[test]
+fn what_is_filled_in_is_bounded() {
+    let large = || {
+        let large = json!({"text": "x".repeat(1 << 20)});
+        Results { results: vec![Some(Arc::new(large)), None], item: Some((Arc::new(json!(1)), 0)) }
+    };
+    let fill = |args: Value| {
+        let plan = plan(&format!("args: {args}"));
+        plan.calls[2].args.resolve(&large()).map_or_else(|error| error.code, |_| "filled in")
+    };
+    assert_eq!(fill(json!({"v": "${f.text} ".repeat(60)})), "filled in");
+    assert_eq!(fill(json!({"v": "${f.text} ".repeat(70)})), "filled_too_large");
+    assert_eq!(fill(json!({"v": vec!["${f}"; 70]})), "filled_too_large");
+    assert_eq!(fill(json!({"v": {"a": vec!["${f[*]}"; 40], "b": vec!["${f.text}"; 40]}})), "filled_too_large");
+    let text = format!("calls: [{{id: f, tool: any}}, {{id: g, tool: any}}]\noutput: {}", json!(vec!["${f}"; 70]));
+    let plan = validate("p.yaml", text.as_bytes(), Map::new()).expect("fine");
+    let output = plan.output.expect("it has one").resolve_or_null(&large());
+    assert_eq!(output.map_err(|error| error.code), Err("filled_too_large"));
+    // As texts that are joined without being looked into.
+    let texts = Texts(vec![RawValue::from_string(json!("x".repeat(1 << 20)).to_string()).expect("JSON")]);
+    let plan = Plan::new("p").with_calls([Call::new("f", "any")]);
+    let plan = plan.call(Call::new("c", "any").args(json!({"v": vec!["${f}"; 70]})));
+    let plan = plan.validate(&crate::catalog(), Map::new(), &BTreeMap::new()).expect("fine");
+    assert!(plan.calls[1].args.text(&texts).is_none(), "they are filled in, which tells that it is too much");
 }
 
 fn condition(text: &str) -> String {

@@ -18,6 +18,8 @@ pub(crate) enum Whole {
     Value(JsonText),
     /// A text.
     Text(Arc<str>),
+    /// A text that was shown, and the data it stands for: ranges are of the text, paths are into the data.
+    Shown(Arc<str>, Box<Whole>),
     /// A file that a tool's large result was put into, and whether it is JSON.
     File(PathBuf),
 }
@@ -27,6 +29,7 @@ impl Whole {
         match self {
             Whole::Value(value) => value.get().len(),
             Whole::Text(text) => text.len(),
+            Whole::Shown(text, data) => text.len() + data.bytes(),
             Whole::File(path) => path.as_os_str().len(),
         }
     }

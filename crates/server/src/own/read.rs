@@ -62,7 +62,7 @@ pub(super) fn read(part: &Part, whole: &Whole, chars_max: usize, kept: &Mutex<Ke
             Err(wrong) => return Answer::error(format!("`{path}`: {wrong}")),
         },
         (None, Whole::Value(value)) => plain(value),
-        (None, Whole::Text(text)) => text.to_string(),
+        (None, Whole::Text(text) | Whole::Shown(text, _)) => text.to_string(),
         (None, Whole::File(path)) => match file_text(path) {
             Ok(text) => text,
             Err(wrong) => return Answer::error(wrong),
@@ -115,6 +115,11 @@ fn at_path(whole: &Whole, path: &str) -> Result<JsonText, String> {
             }
         }
         Whole::Text(text) => serde_json::from_str(text).map_err(not_json)?,
+        // What was shown may look like data too.
+        Whole::Shown(text, data) => {
+            let shown = || at_path(&Whole::Text(text.clone()), path);
+            return at_path(data, path).or_else(|wrong| shown().map_err(|_| wrong));
+        }
         Whole::File(path) => serde_json::from_str(&file_text(path)?).map_err(not_json)?,
     };
     let found = fanout_plan::at_path(&value, path)?;
@@ -165,6 +170,17 @@ mod tests {
         assert_eq!(given(&text, json!({"ref": "r1", "from": 20})), "it");
         assert!(given(&text, json!({"ref": "r1", "from": 22})).starts_with("! `from` is 22"));
         assert!(given(&text, json!({"ref": "r1", "path": ".a"})).starts_with("! `.a`: the result is a text"));
+    }
+
+    #[test]
+    fn what_was_shown_is_read_on_where_it_was_cut_and_its_data_by_path() {
+        let data = json!({"content": "[1, 2]\nand so on", "size": 2});
+        let raw = Box::new(Whole::Value(serde_json::value::to_raw_value(&data).unwrap().into()));
+        let whole = Whole::Shown("[1, 2]\nand so on".into(), raw.clone());
+        assert_eq!(given(&whole, json!({"ref": "r1", "from": 7, "to": 10})), "and");
+        assert_eq!(given(&whole, json!({"ref": "r1", "path": ".size"})), "2");
+        assert!(given(&whole, json!({"ref": "r1", "path": "[0]"})).starts_with("! `[0]`: result is an object"));
+        assert_eq!(given(&Whole::Shown("[7, 8]".into(), raw), json!({"ref": "r1", "path": "[1]"})), "8");
     }
 
     #[test]
