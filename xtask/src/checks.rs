@@ -43,7 +43,7 @@ const CHECKS: &[Check] = &[
     Check { name: "sim", about: "20,000 simulated worlds against the oracle", run: sim },
     Check { name: "mutants", about: "every planted fault is caught", run: mutants },
     Check { name: "differential", about: "the same decisions as a naive scheduler's", run: differential },
-    Check { name: "mcp", about: "the MCP conformance suite against the gateway, two revisions", run: mcp },
+    Check { name: "mcp", about: "the MCP conformance suite, as server and as client", run: mcp },
     Check { name: "examples", about: "every example runs", run: examples },
     Check { name: "eval", about: "real plans, if their data is there", run: eval },
     Check { name: "bench", about: "every measurement works, in small", run: bench },

@@ -1,5 +1,5 @@
-//! The official MCP conformance suite, run against the gateway for two revisions of the spec. Its client mode starts
-//! `conformance-client` (in `tests/`); run by hand, since it starts all scenarios at once and times some of them.
+//! The official MCP conformance suite, run against the gateway and against the client (`conformance-client`, in
+//! `tests/`), for two revisions of the spec.
 //! It does not know what is checked; it starts both sides and reads what the suite says.
 
 use crate::{cargo, peers, root};
@@ -11,6 +11,9 @@ use std::process::{Child, Command, Stdio};
 
 /// The revisions that are required, each run as its own wire.
 const REVISIONS: [&str; 2] = ["2025-11-25", "2026-07-28"];
+
+/// A scenario of a client that takes longer than this many seconds hangs; the suite's own bound is 30.
+const CLIENT_SECONDS_MAX: &str = "120";
 
 /// What the suite says of required scenarios, all runs together.
 #[derive(Default)]
@@ -35,6 +38,9 @@ pub(crate) fn run() -> Result<Verdict> {
     for revision in REVISIONS {
         verdict.add("gateway", revision, "server", &["--url", &gateway.said], true)?;
     }
+    for revision in REVISIONS {
+        verdict.add_clients(&built.client, revision)?;
+    }
     Ok(verdict)
 }
 
@@ -49,6 +55,14 @@ fn check_reasons() -> Result<()> {
     Ok(())
 }
 
+/// The scenarios of a mode that are expected to fail, or some checks of theirs.
+fn expected(mode: &str) -> Result<BTreeSet<String>> {
+    let text = std::fs::read_to_string(expected_failures())?;
+    let part = text.lines().skip_while(|line| *line != format!("{mode}:")).skip(1);
+    let named = part.take_while(|line| line.starts_with(' ')).filter_map(|line| line.trim().strip_prefix("- "));
+    Ok(named.map(|name| name.split(':').next().unwrap_or(name).to_owned()).collect())
+}
+
 fn expected_failures() -> PathBuf {
     root().join("tests/mcp/expected-failures.yaml")
 }
@@ -56,14 +70,18 @@ fn expected_failures() -> PathBuf {
 /// What is built of ours.
 struct Built {
     fanout: PathBuf,
+    /// What the suite starts as a client.
+    client: PathBuf,
 }
 
 impl Built {
     fn new() -> Result<Built> {
         let mut build = cargo();
         build.args(["build", "--quiet", "--package", "fanout-cli", "--bin", "fanout"]);
+        build.args(["--package", "fanout-tests", "--bin", "conformance-client"]);
         ensure!(build.status().context("cannot start cargo")?.success(), "the command does not build");
-        Ok(Built { fanout: peers::folder()?.with_file_name("debug").join("fanout") })
+        let folder = peers::folder()?.with_file_name("debug");
+        Ok(Built { fanout: folder.join("fanout"), client: folder.join("conformance-client") })
     }
 }
 
@@ -123,9 +141,7 @@ impl Verdict {
     /// One run of the suite: its required scenarios are counted, its output is kept beside the packages.
     fn add(&mut self, who: &str, revision: &str, mode: &str, args: &[&str], may_fail: bool) -> Result<()> {
         let folder = peers::folder()?;
-        let kept = folder.join(format!("results/{}-{revision}", who.replace(' ', "-")));
-        let _absent = std::fs::remove_dir_all(&kept);
-        std::fs::create_dir_all(&kept)?;
+        let kept = empty(&format!("{}-{revision}", who.replace(' ', "-")))?;
         let mut suite = Command::new(peers::node()?);
         suite.arg(folder.join("node_modules/@modelcontextprotocol/conformance/dist/index.js"));
         suite.arg(mode).args(args).args(["--requirements", revision, "--output-dir"]).arg(&kept);
@@ -157,6 +173,50 @@ impl Verdict {
         }
         Ok(())
     }
+
+    /// The required scenarios of a client, one at a time: the suite would start all of them at once, and it times some.
+    fn add_clients(&mut self, client: &Path, revision: &str) -> Result<()> {
+        let folder = peers::folder()?;
+        let kept = empty(&format!("client-{revision}"))?;
+        let (required, expected) = (required(&folder, revision, "client")?, expected("client")?);
+        let (mut passed, mut failed) = (0, Vec::new());
+        for name in &required {
+            let mut suite = Command::new("timeout");
+            suite.args(["--kill-after", "5", CLIENT_SECONDS_MAX]).arg(peers::node()?);
+            suite.arg(folder.join("node_modules/@modelcontextprotocol/conformance/dist/index.js"));
+            suite.args(["client", "--scenario", name, "--spec-version", revision, "--force"]);
+            suite.arg("--command").arg(client).arg("--output-dir").arg(&kept);
+            let is_expected = expected.contains(name);
+            if is_expected {
+                suite.arg("--expected-failures").arg(expected_failures());
+            }
+            let output = suite.stdin(Stdio::null()).output().context("cannot start the suite")?;
+            let text = [output.stderr, output.stdout].concat();
+            let text = String::from_utf8_lossy(&text);
+            std::fs::write(kept.join(format!("{}.txt", name.replace('/', "-"))), text.as_bytes())?;
+            // Of what is expected to fail the exit code says that it failed so and not otherwise.
+            match (output.status.success(), is_expected) {
+                (true, false) if text.contains("OVERALL: PASSED") => passed += 1,
+                (true, true) => println!("    ✗ {name}, as expected"),
+                _ => failed.push((name, text.into_owned())),
+            }
+        }
+        println!("{:14} {revision}: {passed} of {} required scenarios pass", "client", required.len());
+        for (name, text) in &failed {
+            println!("    ✗ {name}\n{text}\n    more is in {}", kept.display());
+        }
+        self.passed += passed;
+        self.failed += failed.len() as u64;
+        Ok(())
+    }
+}
+
+/// A folder for what the suite says in a run, with nothing in it.
+fn empty(name: &str) -> Result<PathBuf> {
+    let kept = peers::folder()?.join("results").join(name);
+    let _absent = std::fs::remove_dir_all(&kept);
+    std::fs::create_dir_all(&kept)?;
+    Ok(kept)
 }
 
 /// A line of the suite's summary: `✓ tools-list: 3 passed, 0 failed`, its mark and its scenario.
