@@ -165,6 +165,29 @@ async fn a_session_begins_with_a_greeting_and_ends_when_it_is_told_to() {
     assert!(served.end().await.is_empty());
 }
 
+/// Time goes on by itself when nothing else does.
+#[tokio::test(start_paused = true)]
+async fn a_connection_on_which_nothing_goes_on_is_closed_and_a_stream_stays() {
+    let served = Served::new(Some("a token of the test")).await;
+    for begun in ["", "POST /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\nX: "] {
+        let mut stream = TcpStream::connect(served.address).await.expect("it listens");
+        stream.write_all(begun.as_bytes()).await.expect("it reads");
+        let closed = tokio::time::timeout(Duration::from_secs(300), stream.read_to_end(&mut Vec::new())).await;
+        assert!(closed.is_ok(), "after {begun:?}");
+    }
+    let right = ("Authorization", "Bearer a token of the test");
+    let reply = served.ask("POST", &[right], &greeting()).await;
+    let id = reply.head.lines().find_map(|line| line.strip_prefix("mcp-session-id: ")).expect("an id").to_owned();
+    let mut stream = served.begin("GET", &[right, ("Mcp-Session-Id", &id)], "").await;
+    let mut piece = [0; 1_024];
+    let began = tokio::time::Instant::now();
+    while began.elapsed() < Duration::from_secs(600) {
+        assert_ne!(stream.read(&mut piece).await.expect("it stays"), 0, "after {:?}", began.elapsed());
+    }
+    drop(stream);
+    served.end().await;
+}
+
 #[tokio::test]
 async fn sessions_that_were_left_make_room_for_others_and_those_at_work_do_not() {
     let served = Served::new(None).await;

@@ -3,6 +3,7 @@
 
 mod checks;
 mod headers;
+mod patience;
 mod sessions;
 mod stream;
 
@@ -54,7 +55,7 @@ pub(super) async fn serve(
     let face = Arc::new(Face { guarded: Guarded { token, loopback }, sessions: Sessions::default(), single, gateway });
     let router = Router::new().route("/mcp", axum::routing::any(answer)).with_state(face.clone());
     let (stopping, stopped) = tokio::sync::oneshot::channel::<()>();
-    let serving = axum::serve(listener, router).with_graceful_shutdown(async { _ = stopped.await });
+    let serving = axum::serve(patience::Patient(listener), router).with_graceful_shutdown(async { _ = stopped.await });
     let serving = serving.into_future();
     tokio::pin!(serving);
     let done = tokio::select! {
