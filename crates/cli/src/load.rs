@@ -305,6 +305,12 @@ async fn engine(
     builder.build()
 }
 
+/// Removes what large results were put into. For a program whose output does not name it, when nothing runs any more.
+pub(crate) fn remove_spilled() {
+    // Absent where no result was large.
+    let _absent = std::fs::remove_dir_all(spill_dir());
+}
+
 /// Where results too large to be kept in memory go. They are the caller's: the output may name them.
 fn spill_dir() -> PathBuf {
     std::env::temp_dir().join(format!("fanout-{}", std::process::id()))

@@ -53,6 +53,9 @@ pub(crate) async fn main(args: &McpArgs, color: When) -> Result<ExitCode, Refuse
         }
     };
     warning.abort();
+    // Clients have heard of what is in there by reference only, and are gone.
+    load::close().await;
+    load::remove_spilled();
     match served {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => {
@@ -66,12 +69,15 @@ pub(crate) async fn main(args: &McpArgs, color: When) -> Result<ExitCode, Refuse
 async fn warn(engine: Engine, paint: Paint) {
     let mut changes = engine.catalog_changes();
     let mut said = BTreeMap::new();
-    while changes.changed().await.is_ok() {
+    loop {
         let now = engine.toolbox_problems();
         for (_, problems) in now.iter().filter(|(name, problems)| said.get(*name) != Some(*problems)) {
             say(&diagnostics::of_change(problems), paint);
         }
         said = now;
+        if changes.changed().await.is_err() {
+            return;
+        }
     }
 }
 

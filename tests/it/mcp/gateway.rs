@@ -8,8 +8,13 @@ use std::process::Command;
 
 /// A folder with three servers behind a toolbox file, and the command of the gateway before them.
 fn gateway() -> (Folder, Vec<String>) {
+    with_servers(&["every", "files", "git"])
+}
+
+/// The same with these servers.
+pub(super) fn with_servers(servers: &[&str]) -> (Folder, Vec<String>) {
     let folder = Folder::new();
-    let tools: String = ["every", "files", "git"].iter().map(|name| served(name).written(&folder, "")).collect();
+    let tools: String = servers.iter().map(|name| served(name).written(&folder, "")).collect();
     folder.write("fanout.toml", tools);
     let file = folder.path("fanout.toml").display().to_string();
     let command = vec![fanout().display().to_string(), "mcp".to_owned(), "--tools".to_owned(), file];
@@ -17,17 +22,33 @@ fn gateway() -> (Folder, Vec<String>) {
 }
 
 /// What a program of others says when its work is done.
-fn told(program: &mut Command) -> Value {
+pub(super) fn told(program: &mut Command) -> Value {
+    let (code, told) = ended(program);
+    assert_eq!(code, Some(0), "{told}");
+    told
+}
+
+/// With which code it ends, and what it says.
+fn ended(program: &mut Command) -> (Option<i32>, Value) {
     let ended = program.env("PATH", peers().path()).output().expect("it starts");
     let (told, complained) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
-    assert!(ended.status.success(), "{told}\n{complained}");
     let json = told.find('{').map(|begin| &told[begin..]).unwrap_or_default();
-    serde_json::from_str(json).unwrap_or_else(|error| panic!("{error} in:\n{told}\n{complained}"))
+    let json = serde_json::from_str(json).unwrap_or_else(|error| panic!("{error} in:\n{told}\n{complained}"));
+    (ended.status.code(), json)
 }
 
 fn inspector(folder: &Folder, gateway: &[String], ask: &[&str]) -> Value {
+    let (code, told) = inspected(folder, gateway, ask);
+    assert_eq!(code, Some(0), "{told}");
+    told
+}
+
+/// What the Inspector's command line says, and the code it ends with.
+pub(super) fn inspected(folder: &Folder, gateway: &[String], ask: &[&str]) -> (Option<i32>, Value) {
     let mut inspector = Command::new(peers().program("mcp-inspector"));
-    told(inspector.arg("--cli").args(gateway).args(ask).current_dir(folder.path("")))
+    // It keeps a file of servers; several at once do not share one.
+    inspector.env("MCP_CATALOG_PATH", folder.path("catalog.json"));
+    ended(inspector.arg("--cli").args(gateway).args(ask).current_dir(folder.path("")))
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use fanout_tests::{Folder, bearing, until};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -25,27 +25,34 @@ running = 100
 "#;
 
 /// A gateway, and a client that writes whatever it likes.
-struct Wire {
-    process: Child,
+pub(super) struct Wire {
+    pub(super) process: Child,
     input: Option<ChildStdin>,
     lines: Receiver<String>,
     mark: String,
-    _folder: Folder,
+    /// Where it works, kept as long as it does.
+    folder: Option<Folder>,
 }
 
 impl Wire {
     fn new() -> Wire {
         let folder = Folder::new();
         folder.write("fanout.toml", TOOLS);
+        let mut wire = Wire::of(&folder, folder.command(&["mcp", "--tools", "fanout.toml"]).stderr(Stdio::null()));
+        wire.folder = Some(folder);
+        wire
+    }
+
+    /// A client of the gateway that this starts.
+    pub(super) fn of(folder: &Folder, command: &mut Command) -> Wire {
         let mark = format!("gateway-{}", folder.path("").display());
-        let mut command = folder.command(&["mcp", "--tools", "fanout.toml"]);
-        command.env("FANOUT_TEST_MARK", &mark).stdin(Stdio::piped()).stderr(Stdio::null());
+        command.env("FANOUT_TEST_MARK", &mark).stdin(Stdio::piped());
         let mut process = command.spawn().expect("fanout starts");
         let output = BufReader::new(process.stdout.take().expect("it was piped"));
         let (tell, lines) = channel();
         std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
         let input = process.stdin.take();
-        let mut wire = Wire { process, input, lines, mark, _folder: folder };
+        let mut wire = Wire { process, input, lines, mark, folder: None };
         let about =
             json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}});
         wire.send(json!({"jsonrpc": "2.0", "id": "hello", "method": "initialize", "params": about}));
@@ -54,7 +61,7 @@ impl Wire {
         wire
     }
 
-    fn send(&mut self, message: Value) {
+    pub(super) fn send(&mut self, message: Value) {
         self.send_line(message.to_string().as_bytes());
     }
 
@@ -63,20 +70,20 @@ impl Wire {
         input.write_all(line).and_then(|()| input.write_all(b"\n")).and_then(|()| input.flush()).expect("it is read");
     }
 
-    fn call(&mut self, id: &str, tool: &str, args: Value) {
+    pub(super) fn call(&mut self, id: &str, tool: &str, args: Value) {
         self.send(
             json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {"name": tool, "arguments": args}}),
         );
     }
 
     /// The next message.
-    fn next(&self) -> Value {
+    pub(super) fn next(&self) -> Value {
         let line = self.lines.recv_timeout(PATIENCE).expect("the gateway answers");
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line}"))
     }
 
     /// The answer to the request of this id; what comes before it is passed over.
-    fn answer(&self, id: &str) -> Value {
+    pub(super) fn answer(&self, id: &str) -> Value {
         loop {
             let message = self.next();
             if message["id"] == id {
@@ -101,7 +108,7 @@ impl Wire {
     }
 
     /// Closes its input: it ends, and nothing is left.
-    fn end(mut self) {
+    pub(super) fn end(mut self) {
         drop(self.input.take());
         until("the gateway has ended", || self.process.try_wait().expect("it was started").is_some());
         until("nothing of it is left", || bearing(&format!("FANOUT_TEST_MARK={}", self.mark)) == 0);
@@ -212,6 +219,27 @@ fn a_flood_that_nobody_reads_stays_within_bounds() {
     }
     wire.input = Some(writer.join().expect("it does not panic"));
     wire.works("after");
+    assert!(wire.memory() < 500, "{} MiB", wire.memory());
+    wire.end();
+}
+
+#[test]
+fn ten_thousand_calls_at_once_are_all_answered() {
+    let mut wire = Wire::new();
+    let mut input = wire.input.take().expect("it is open");
+    let writer = std::thread::spawn(move || {
+        for at in 0..10_000 {
+            let params = json!({"name": "say", "arguments": {"text": at.to_string()}});
+            let line = json!({"jsonrpc": "2.0", "id": at.to_string(), "method": "tools/call", "params": params});
+            writeln!(input, "{line}").expect("it is read");
+        }
+        input
+    });
+    for _ in 0..10_000 {
+        let answer = wire.next();
+        assert_eq!(answer["result"]["content"][0]["text"], answer["id"], "{answer}");
+    }
+    wire.input = Some(writer.join().expect("it does not panic"));
     assert!(wire.memory() < 500, "{} MiB", wire.memory());
     wire.end();
 }

@@ -1,9 +1,11 @@
 //! MCP through the command: servers of others as toolboxes, and clients of others before `fanout mcp`.
 //! It does not know the protocol.
 
+mod around;
 mod gateway;
 mod hostile;
 mod order;
+mod own_tools;
 mod servers;
 
 use fanout_tests::{Folder, bearing, peers, root};

@@ -38,6 +38,8 @@ for line in sys.stdin:
     elif method == "tools/list":
         pages += 1
         page = {"tools": [tool(name) for name in ("say", "pages", "close", "deaf", "echo")] if "cursor" not in params else []}
+        if pages > 1 and os.environ.get("TEST_MCP_LATER"):
+            page["tools"].append(tool(os.environ["TEST_MCP_LATER"]))
         if os.environ.get("TEST_MCP_ENDLESS"):
             page["nextCursor"] = str(pages)
         say(id, result=page)
