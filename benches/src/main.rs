@@ -12,6 +12,7 @@ mod bench {
     pub(crate) mod memory;
     pub(crate) mod process;
     pub(crate) mod random;
+    pub(crate) mod reuse;
     pub(crate) mod runner;
     pub(crate) mod shapes;
     pub(crate) mod table;
@@ -32,8 +33,8 @@ struct Args {
     /// Print the table as JSON.
     #[arg(long)]
     json: bool,
-    /// Only the groups whose name holds this: core, noop, chain, one-call, memory, process, http, durable, makespan, shapes, or
-    /// the name of one shape.
+    /// Only the groups whose name holds this: core, noop, chain, one-call, memory, process, http, durable, cache, makespan,
+    /// shapes, or the name of one shape.
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
     /// A tenth of the size and one round: shows that everything works, not how fast.
@@ -93,6 +94,9 @@ fn measure(args: &Args) -> Result<bool> {
     }
     if wanted("durable") {
         show(bench::durable::rows(size)?);
+    }
+    if wanted("cache") {
+        show(bench::reuse::rows(size)?);
     }
     if wanted("makespan") {
         show(bench::makespan::rows(&args.data)?);

@@ -2,6 +2,7 @@
 //! It does not know how a run is recorded.
 
 use fanout_tests::{Ended, Folder, until};
+use rustix::fs::inotify;
 use rustix::process::{Pid, Signal, kill_process};
 
 const PLAN: &str = "name: asks
@@ -120,4 +121,85 @@ fn an_interrupted_run_is_discarded_and_what_nobody_knows_is_named() {
     // Its key is free again.
     folder.write("plan.yaml", "{name: other, calls: []}");
     folder.fanout(run).with_code(0);
+}
+
+/// The numbers of processes that have this in their environment.
+fn pids_bearing(entry: &str) -> Vec<i32> {
+    let bears = |pid: &i32| {
+        let environ = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environ.split(|byte| *byte == 0).any(|e| e == entry.as_bytes())
+    };
+    let all = std::fs::read_dir("/proc").unwrap().flatten();
+    all.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(bears).collect()
+}
+
+/// What the tool of a call says of its engine.
+fn engine_of(folder: &Folder) -> String {
+    until("the tool has told", || folder.read("engine").ends_with('\n'));
+    folder.read("engine").trim().to_owned()
+}
+
+#[test]
+fn what_a_killed_engine_and_guard_left_is_ended_before_the_run_goes_on() {
+    // Left alone, the first would write as soon as the second has.
+    let late =
+        "trap '' TERM; echo $FANOUT_ENGINE > engine; while [ ! -s ledger ]; do sleep 0.01; done; echo late >> ledger";
+    let tool = |script: &str, writes: &str| {
+        format!(
+            "{{argv: [sh, -c, \"{script}\"], args: {{}}, set: {{MARK: left}}, effects: {{writes: ['db:{writes}']}}}}"
+        )
+    };
+    let folder = Folder::with_plan(&format!(
+        "name: late\ntools:\n  late: {}\n  next: {}\ncalls: [{{id: l, tool: late}}, {{id: n, tool: next, after: [l]}}]",
+        tool(late, "x"),
+        tool("echo next >> ledger; sleep 0.1", "y"),
+    ));
+    let mut child = folder.start(["run", "plan.yaml", "--key", "k", "--state", "state"]);
+    let engine = engine_of(&folder);
+    let guards = pids_bearing(&format!("FANOUT_GUARD={engine}"));
+    assert_eq!(guards.len(), 1, "it has a guard");
+    for pid in guards {
+        kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!pids_bearing(&format!("FANOUT_ENGINE={engine}")).is_empty(), "its tool lives on");
+    folder.fanout(["resume", "last", "--in-doubt", "l=succeeded:1", "--state", "state"]).with_code(0);
+    assert_eq!(folder.read("ledger"), "next\n");
+    assert_eq!(pids_bearing(&format!("FANOUT_ENGINE={engine}")), Vec::<i32>::new());
+}
+
+#[test]
+fn what_is_not_yet_the_program_of_a_killed_engine_is_waited_for() {
+    let folder = Folder::with_plan(
+        "name: wait
+tools: {wait: {argv: [sh, -c, 'echo $FANOUT_ENGINE > engine; sleep 60'], effects: {writes: ['db:x']}}}
+calls: [{id: w, tool: wait}]",
+    );
+    let mut child = folder.start(["run", "plan.yaml", "--key", "k", "--state", "state"]);
+    engine_of(&folder);
+    let lock = std::fs::read_dir(folder.path("state/locks")).unwrap().flatten().map(|entry| entry.path());
+    let lock = lock.into_iter().find(|path| path.file_name().unwrap().len() == 36 + ".lock".len()).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // A copy of a process that is not yet another program holds its locks, as this does.
+    let held = std::fs::File::open(&lock).unwrap();
+    held.lock().unwrap();
+    assert_eq!(runs(&folder)["state"], "interrupted", "nobody runs it");
+    let again = folder.fanout(["run", "plan.yaml", "--key", "k", "--state", "state"]).with_code(6);
+    assert!(again.stderr.contains("was interrupted"), "{}", again.stderr);
+    let watch = inotify::init(inotify::CreateFlags::NONBLOCK).unwrap();
+    inotify::add_watch(&watch, &lock, inotify::WatchFlags::OPEN).unwrap();
+    let mut going_on = folder.start(["resume", "last", "--in-doubt", "w=succeeded:1", "--state", "state"]);
+    // Whoever gives up at once opens it a few times.
+    let mut buffer = [std::mem::MaybeUninit::uninit(); 4_096];
+    let mut opened = inotify::Reader::new(&watch, &mut buffer);
+    let mut times = 0;
+    until("it has tried again and again to have the run", || {
+        times += usize::from(opened.next().is_ok());
+        times > 20
+    });
+    assert!(going_on.try_wait().unwrap().is_none(), "it waits");
+    drop(held);
+    Ended::from(going_on.wait_with_output().unwrap()).with_code(0);
 }

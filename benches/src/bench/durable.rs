@@ -2,7 +2,7 @@
 //! record is told again.
 //! It does not know what is in the records.
 
-use super::runner::{Best, inside};
+use super::runner::{self, Best, inside};
 use super::table::{Budget, Row, Size};
 use anyhow::{Context, Result, bail, ensure};
 use fanout::{Call, Durable, Engine, Native, Plan, RecordedRun, Resume, RunHandle, RunOptions, RunOutcome, Started};
@@ -26,8 +26,31 @@ pub(crate) fn rows(size: Size) -> Result<Vec<Row>> {
     for (width, calls) in WIDTHS {
         rows.push(inside(async move { width_row(size, width, calls).await })??);
     }
+    rows.push(off_row(size)?);
     rows.push(replay_row(size)?);
     Ok(rows)
+}
+
+/// A run that is not durable in an engine that could remember one, against one that could not.
+fn off_row(size: Size) -> Result<Row> {
+    let calls = size.of(200_000);
+    let (ours, peer) = inside(async move {
+        let dir = tempfile::tempdir()?;
+        let (with, without) = (engine(Some(dir.path()), 64)?, engine(None, 64)?);
+        let (mut ours, mut peer) = (Best::new(), Best::new());
+        for round in 0..size.rounds(5) * 2 {
+            let (engine, best) = if round % 2 == 0 { (&with, &mut ours) } else { (&without, &mut peer) };
+            let plan = plan(calls, false);
+            let begun = Instant::now();
+            runner::run(engine, plan).await?;
+            best.ended(begun);
+        }
+        ensure!(with.commits() == 0, "something was remembered");
+        anyhow::Ok((ours, peer))
+    })??;
+    let name = "calls that write, a journal there and not used";
+    let (ours, peer) = (ours.per_call_us(calls), peer.per_call_us(calls));
+    Ok(Row::new(name, "µs", ours, "no journal there", peer, Budget::Ratio(1.05)))
 }
 
 async fn width_row(size: Size, width: u64, calls: usize) -> Result<Row> {
@@ -35,10 +58,11 @@ async fn width_row(size: Size, width: u64, calls: usize) -> Result<Row> {
     let (mut ours, mut peer) = (Best::new(), Best::new());
     for _ in 0..size.rounds(5) {
         let dir = tempfile::tempdir()?;
-        let engine = engine(dir.path(), width)?;
+        let engine = engine(Some(dir.path()), width)?;
         let before = engine.commits();
+        let plan = plan(calls, false);
         let begun = Instant::now();
-        let run = start(&engine, calls, false).await?;
+        let run = start(&engine, plan).await?;
         let report = run.report().await;
         ours.ended(begun);
         ensure!(report.outcome == RunOutcome::Succeeded, "the run {:?}", report.outcome);
@@ -52,7 +76,7 @@ async fn width_row(size: Size, width: u64, calls: usize) -> Result<Row> {
     Ok(Row::new(name, "µs", ours, "bare SQLite, same bytes and commits", peer, Budget::Ratio(1.25)))
 }
 
-fn engine(state: &Path, width: u64) -> Result<Engine> {
+fn engine(state: Option<&Path>, width: u64) -> Result<Engine> {
     let mut tools = Native::new("t");
     tools.add("write", "Writes its key.", |_: KeyArgs| async { Ok(()) }).writes("db:${args.key}");
     tools
@@ -61,14 +85,18 @@ fn engine(state: &Path, width: u64) -> Result<Engine> {
             Ok(())
         })
         .effects_none();
-    let builder = Engine::builder().toolbox(tools.into()).limit("running", width).state_dir(state);
+    let builder = Engine::builder().toolbox(tools.into()).limit("running", width);
+    let builder = state.into_iter().fold(builder, fanout::EngineBuilder::state_dir);
     builder.build().map_err(|problems| anyhow::anyhow!("{problems:?}"))
 }
 
-async fn start(engine: &Engine, calls: usize, hangs: bool) -> Result<RunHandle> {
+fn plan(calls: usize, hangs: bool) -> Plan {
     let writes = (0..calls).map(|key| Call::new(format!("c{key}"), "t.write").args(json!({"key": key})));
     let plan = Plan::new("durable").with_calls(writes);
-    let plan = if hangs { plan.call(Call::new("h", "t.hang").after([format!("c{}", calls - 1)])) } else { plan };
+    if hangs { plan.call(Call::new("h", "t.hang").after([format!("c{}", calls - 1)])) } else { plan }
+}
+
+async fn start(engine: &Engine, plan: Plan) -> Result<RunHandle> {
     let durable = Durable::new(&plan, &Map::new());
     let valid = engine.validate(plan, Map::new()).map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
     match engine.start_durable(valid, RunOptions::default(), durable).await? {
@@ -139,8 +167,8 @@ fn replay_row(size: Size) -> Result<Row> {
     let dir = tempfile::tempdir()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let id = runtime.block_on(async {
-        let engine = engine(dir.path(), 4_096)?;
-        let run = start(&engine, calls, true).await?;
+        let engine = engine(Some(dir.path()), 4_096)?;
+        let run = start(&engine, plan(calls, true)).await?;
         let mut events = run.events();
         while let Some(event) = events.next().await {
             if matches!(event.what, fanout::What::CallStarted { ref tool, .. } if &**tool == "t.hang") {
@@ -157,7 +185,7 @@ fn replay_row(size: Size) -> Result<Row> {
     })?;
     runtime.shutdown_background();
     let took = inside(async move {
-        let engine = engine(dir.path(), 4_096)?;
+        let engine = engine(Some(dir.path()), 4_096)?;
         let recorded = RecordedRun::read(dir.path(), &id)?;
         let plan = Plan::from_value(recorded.plan.clone()).map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
         let valid = engine.validate(plan, Map::new()).map_err(|problems| anyhow::anyhow!("{problems:?}"))?;

@@ -5,7 +5,7 @@ use crate::args::{ApproveArgs, DenyArgs, RunName, When};
 use crate::durable;
 use crate::load::Refused;
 use crate::text::{self, Paint};
-use fanout::state::{Answer, Reader, leave_answer, now};
+use fanout::state::{Answer, Reader, is_held, leave_answer, now};
 use fanout::{DoubtAnswer, JsonText, RecordedRun};
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
@@ -86,7 +86,7 @@ pub(crate) fn leave_doubts(state: &Path, run: &str, answers: &[(String, DoubtAns
 
 /// Who takes an answer that was left.
 fn taken_by(state: &Path, run: &str) -> Result<String, Refused> {
-    Ok(match Reader::open(state)?.is_held(run) {
+    Ok(match is_held(&Reader::open(state)?, run) {
         true => "; the process that runs it takes the answer within a second".to_owned(),
         false => format!("; no process runs it now, `fanout resume {run}` goes on with it"),
     })

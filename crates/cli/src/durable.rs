@@ -4,7 +4,7 @@
 use crate::args::{Limits, RunName, StateDir};
 use crate::load::{Changes, Given, Refused};
 use fanout::RecordedRun;
-use fanout::state::{Reader, RunInfo};
+use fanout::state::{Reader, RunInfo, is_held};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -51,7 +51,7 @@ pub(crate) fn find(state: &Path, name: &RunName) -> Result<RunInfo, Refused> {
 
 /// Whether there is anything of it: a process that died before the first record began nothing.
 pub(crate) fn has_begun(reader: &Reader, run: &RunInfo) -> bool {
-    run.records > 0 || reader.is_held(&run.id)
+    run.records > 0 || is_held(reader, &run.id)
 }
 
 /// The shortest beginning of an id that names it among these, of at least eight characters.

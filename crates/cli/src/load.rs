@@ -32,7 +32,7 @@ impl From<fanout::state::StoreError> for Refused {
     fn from(error: fanout::state::StoreError) -> Refused {
         let why = format!("{} [{}]", error.message, error.code);
         match error.code {
-            "run_locked" | "run_changed" => Refused::There(why),
+            "run_locked" | "run_left" | "run_changed" => Refused::There(why),
             _ => Refused::Usage(why),
         }
     }

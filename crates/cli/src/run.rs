@@ -11,7 +11,7 @@ use crate::peer::{Heard, Terminal};
 use crate::targets::Targets;
 use crate::text::{self, Paint};
 use crate::{answer, diagnostics, durable, exit, json, pictures, targets};
-use fanout::state::{CacheBounds, Reader};
+use fanout::state::{CacheBounds, Reader, is_held};
 use fanout::{
     Call, Diagnostic, DoubtAnswer, Durable, Engine, Outcome, Peer, Plan, RecordedRun, Report, Resume, RunHandle,
     RunOptions, RunOutcome, Started, ValidPlan,
@@ -62,7 +62,7 @@ pub(crate) async fn run(args: &RunArgs, color: When) -> Result<ExitCode, Refused
                 text::say(&paint.dim(&format!("run {id} has ended; this is what it gave\n")));
                 return shown.tell(&state, id);
             }
-            Err(Refused::There(match Reader::open(&state)?.is_held(id) {
+            Err(Refused::There(match is_held(&Reader::open(&state)?, id) {
                 true => format!("the run of this key is there and goes on in another process: {id}"),
                 false => format!("the run of this key was interrupted; `fanout resume {id}` goes on with it"),
             }))

@@ -7,7 +7,7 @@ use crate::load::Refused;
 use crate::targets::Files;
 use crate::text::{self, Paint};
 use crate::{durable, run};
-use fanout::state::{Keep, Reader, RunInfo, RunState, discard, now, prune, would_prune};
+use fanout::state::{Keep, Reader, RunInfo, RunState, discard, is_held, now, prune, would_prune};
 use fanout::{RecordedRun, SoFar};
 use serde_json::{Value, json};
 use std::io::IsTerminal;
@@ -63,7 +63,7 @@ struct Listed {
 
 impl Listed {
     fn look(state: &Path, reader: &Reader, info: RunInfo) -> Listed {
-        let held = !info.state.is_ended() && reader.is_held(&info.id);
+        let held = !info.state.is_ended() && is_held(reader, &info.id);
         // A run that cannot be read is still in the list; `fanout report` says what is wrong with it.
         let so_far = |info: &RunInfo| RecordedRun::read(state, &info.id)?.so_far(state);
         let waits = info.state == RunState::Waiting;
@@ -221,7 +221,7 @@ pub(crate) fn report(args: &ReportArgs, color: When) -> Result<ExitCode, Refused
         return Ok(ExitCode::SUCCESS);
     }
     let so_far = RecordedRun::read(&state, &info.id).and_then(|run| run.so_far(&state))?;
-    let held = Reader::open(&state)?.is_held(&info.id);
+    let held = is_held(&Reader::open(&state)?, &info.id);
     let listed = Listed { info, held, so_far };
     match to {
         _ if !as_json => text::print(&unfinished(&listed)),

@@ -10,6 +10,7 @@ use crate::toolboxes::Toolboxes;
 use fanout_plan::{Catalog, Diagnostic, Severity};
 use fanout_store::{CacheBounds, Journal};
 use fanout_tools::Toolbox;
+use fanout_tools::process::left;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -149,7 +150,7 @@ fn open_journal(dir: &Path, inbox: UnboundedSender<Message>) -> Result<Arc<Journ
         let _ = inbox.send(Message::Committed(committed));
     });
     match Journal::open(dir, notify) {
-        Ok(journal) => Ok(Arc::new(journal)),
+        Ok(journal) => Ok(Arc::new(journal.with_note(left::note()))),
         Err(error) => Err(vec![Diagnostic::error(error.code, error.message)]),
     }
 }

@@ -4,7 +4,7 @@
 use crate::event_log::EventLog;
 use crate::handle::{Engine, RunHandle, RunOptions, RunShared, SharedGuard};
 use crate::message::{Message, NewRun, Recovery};
-use crate::{defaults, translate};
+use crate::{defaults, take_over, translate};
 use fanout_core::{RunId, Time};
 use fanout_plan::{Plan, ValidPlan};
 use fanout_store::{
@@ -208,7 +208,8 @@ impl Engine {
     /// Goes on with a recorded run whose process is gone. `plan` is the recorded plan, validated against this engine.
     ///
     /// # Errors
-    /// `run_locked` when a process that lives has it; `run_ended`; `run_changed` when tools are not what they were,
+    /// `run_locked` when a process that lives has it; `run_left` when programs that the one before left behind do not
+    /// end although they were killed; `run_ended`; `run_changed` when tools are not what they were,
     /// with what differs; `journal_illegal` when the record cannot have happened; `record_damaged`.
     pub async fn resume(
         &self,
@@ -224,7 +225,7 @@ impl Engine {
         }
         let id = recorded.info.id.clone();
         let (owned, records) = blocking(move || {
-            let owned = journal.take(&id)?;
+            let owned = take_over::take(&journal, &id)?;
             if owned.info.state.is_ended() {
                 return Err(error("run_ended", format!("the run {id} has ended; `fanout report {id}` tells how")));
             }

@@ -34,6 +34,7 @@ mod snapshot;
 mod so_far;
 mod submitted;
 mod tables;
+mod take_over;
 mod telling;
 mod toolboxes;
 mod translate;
@@ -63,11 +64,11 @@ pub use fanout_plan::{
 /// What is kept on disk: runs, their records, answers left for them.
 pub mod state {
     pub use crate::durable::wall_clock as now;
+    pub use crate::take_over::{discard, is_held};
     pub use fanout_core::Time;
     pub use fanout_store::{
         Answer, CacheBounds, CacheHeld, Cleared, Counts, JsonText, Keep, Pruned, Reader, Record, RunInfo, RunList,
-        RunState, StoreError, ToolHeld, cache_clear, cache_held, discard, leave_answer, prune, take_answers,
-        would_prune,
+        RunState, StoreError, ToolHeld, cache_clear, cache_held, leave_answer, prune, take_answers, would_prune,
     };
 }
 pub use fanout_tools as tools;

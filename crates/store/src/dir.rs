@@ -3,7 +3,7 @@
 
 use crate::error::{Result, io, refuse};
 use std::fs::{DirBuilder, File, TryLockError};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,9 +13,32 @@ pub(crate) struct DataDir {
     root: PathBuf,
 }
 
-/// Held while a file lock is; the lock ends with it, or with the process.
+/// Held while a file lock is; the lock ends with it, or with the process and all copies of it that are not yet another
+/// program.
 #[derive(Debug)]
-pub(crate) struct Locked(#[expect(dead_code, reason = "held, not looked at")] File);
+pub(crate) struct Locked(File);
+
+impl Locked {
+    /// What the last who had the lock left in its file.
+    pub(crate) fn note(&self) -> String {
+        read_note(&self.0)
+    }
+
+    /// Leaves a note for the next.
+    pub(crate) fn leave_note(&self, note: &str) -> std::io::Result<()> {
+        self.0.set_len(0)?;
+        self.0.write_all_at(note.as_bytes(), 0)
+    }
+}
+
+/// A note is short; what is longer is none of ours.
+const NOTE_BYTES_MAX: usize = 4_096;
+
+fn read_note(file: &File) -> String {
+    let mut note = vec![0; NOTE_BYTES_MAX];
+    let length = file.read_at(&mut note, 0).unwrap_or(0);
+    String::from_utf8_lossy(&note[..length]).into_owned()
+}
 
 /// The lock on making tables.
 const TABLES_LOCK: &str = "locks/tables.lock";
@@ -111,6 +134,11 @@ impl DataDir {
                 return Ok(Some(Locked(file)));
             }
         }
+    }
+
+    /// What whoever has or had the lock of a run left in its file. Asking makes no file.
+    pub(crate) fn note_of(&self, run: &str) -> String {
+        File::open(self.lock_of(run)).map_or_else(|_| String::new(), |file| read_note(&file))
     }
 
     /// The file of a lock is not needed any more. One that cannot be removed does no harm.

@@ -3,7 +3,7 @@
 
 use crate::cache::{CacheChange, Evicted, cache_used};
 use crate::dir::{DataDir, Locked};
-use crate::error::{Result, StoreError, refuse, sqlite};
+use crate::error::{Result, StoreError, io, refuse, sqlite};
 use crate::queue::{Queue, Ticket};
 use crate::records::Record;
 use crate::runs::{Counts, NewRun, RunInfo, RunNumber, RunState};
@@ -123,6 +123,8 @@ pub struct Journal {
     queue: Arc<Queue<Request>>,
     writer: Option<JoinHandle<()>>,
     token: Arc<str>,
+    /// What is left in the file of the lock of each run.
+    note: String,
     cache_used: bool,
 }
 
@@ -158,7 +160,14 @@ impl Journal {
         let writer = Writer::new(dir.clone(), connection, queue.clone(), notify);
         let thread = std::thread::Builder::new().name("fanout-journal".into()).spawn(move || writer.run());
         let thread = thread.map_err(|error| refuse("state_io", format!("cannot start the writer: {error}")))?;
-        Ok(Journal { dir, queue, writer: Some(thread), token: token(), cache_used })
+        Ok(Journal { dir, queue, writer: Some(thread), token: token(), note: String::new(), cache_used })
+    }
+
+    /// The same, leaving this note with each run that it has: whoever goes on with the run is given it.
+    #[must_use]
+    pub fn with_note(mut self, note: String) -> Journal {
+        self.note = note;
+        self
     }
 
     /// Whether anything had been kept in the cache of this directory when it was opened, or could have been.
@@ -184,7 +193,7 @@ impl Journal {
 
     /// As [`Journal::begin`], but the answer is given to `reply`, from the writer's thread.
     pub fn begin_then(&self, new: NewRun, reply: impl FnOnce(Result<Begun>) + Send + 'static) {
-        match self.locked(&new.id) {
+        match self.locked(&new.id).and_then(|lock| self.leave_note(&new.id, &lock).map(|()| lock)) {
             Err(error) => reply(Err(error)),
             Ok(lock) => {
                 let queue = self.queue.clone();
@@ -199,17 +208,30 @@ impl Journal {
         }
     }
 
-    /// Takes a run over to go on with it. Its records are read by a `Reader`.
+    /// Takes a run over to go on with it, after `prepare` has seen to what whoever had it last left behind: it is
+    /// given their note, and nobody else has the run meanwhile. Its records are read by a `Reader`.
     ///
     /// # Errors
-    /// `run_locked` when a process that lives has it; `run_unknown`; `record_damaged`.
-    pub fn take(&self, id: &str) -> Result<OwnedRun> {
+    /// `run_locked` when a process that lives has it; what `prepare` says; `run_unknown`; `record_damaged`.
+    pub fn take(&self, id: &str, prepare: impl FnOnce(&str) -> Result<()>) -> Result<OwnedRun> {
         let lock = self.locked(id)?;
+        // Ours only when theirs is done with: whoever comes after us, if we die before, has to see to it too.
+        prepare(&lock.note())?;
+        self.leave_note(id, &lock)?;
         let (send, receive) = mpsc::sync_channel(1);
         let reply: Reply<RunInfo> = Box::new(move |info| _ = send.send(info));
         self.request(Request::Take(id.into(), Some(reply)));
         let info = receive.recv().unwrap_or_else(|_| Err(gone()))?;
         Ok(OwnedRun { info, lock: Some(lock), queue: self.queue.clone() })
+    }
+
+    /// What whoever has or had a run left as a note; empty where there is none.
+    pub fn note_of(&self, id: &str) -> String {
+        self.dir.note_of(id)
+    }
+
+    fn leave_note(&self, id: &str, lock: &Locked) -> Result<()> {
+        lock.leave_note(&self.note).map_err(|error| io("write to", &self.dir.lock_of(id), &error))
     }
 
     fn locked(&self, id: &str) -> Result<Locked> {

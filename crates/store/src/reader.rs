@@ -102,9 +102,14 @@ impl Reader {
         runs::find(&self.connection, "key", &key)
     }
 
-    /// Whether a process that lives is running it.
+    /// Whether somebody has it: a process that is running it, or a copy of one that is not yet another program.
     pub fn is_held(&self, id: &str) -> bool {
         self.dir.is_locked(id)
+    }
+
+    /// What whoever has or had it left as a note ([`crate::Journal::with_note`]); empty where there is none.
+    pub fn note_of(&self, id: &str) -> String {
+        self.dir.note_of(id)
     }
 
     /// Hands over all records of a run in order, each checked, with its number.

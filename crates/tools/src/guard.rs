@@ -55,9 +55,9 @@ pub fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let mark = Mark::engine(&engine);
-    match end_all(|| bearers(&mark), GUARD_BOUND) {
-        0 => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
+    match end_all(|| bearers(&mark), GUARD_BOUND).is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
     }
 }
 

@@ -244,7 +244,7 @@ fn what_a_recorded_run_has_open_is_open_until_the_run_has_ended() {
     attempt(false);
     attempt(false);
     let two = quiet(dir.path());
-    let _run = two.take("run-1").unwrap();
+    let _run = two.take("run-1", |_| Ok(())).unwrap();
     let summary = Summary { run: number, state: RunState::Failed, counts: Counts::default(), at: Time(1) };
     two.append(Batch { summaries: vec![summary], ..Batch::default() }).unwrap();
     two.flush().unwrap();

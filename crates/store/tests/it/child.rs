@@ -57,7 +57,7 @@ fn finished(number: u32) -> Fact {
 fn writes_until_killed() {
     let (send, told) = mpsc::channel();
     let journal = Journal::open(&dir(), Box::new(move |committed| send.send(committed).unwrap())).unwrap();
-    let run = if dir().join("locks/a.lock").exists() { journal.take("a").ok() } else { None };
+    let run = if dir().join("locks/a.lock").exists() { journal.take("a", |_| Ok(())).ok() } else { None };
     let run = run.unwrap_or_else(|| begin(&journal, "a"));
     let mut appended = u32::try_from(run.info.records).unwrap();
     let mut tickets = std::collections::VecDeque::new();
@@ -106,7 +106,7 @@ fn writes_until_full() {
 #[ignore = "run as a child by the test of the lock"]
 fn holds_a_run() {
     let journal = quiet(&dir());
-    let run = journal.take("a").unwrap();
+    let run = journal.take("a", |_| Ok(())).unwrap();
     say("held");
     std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).unwrap();
     drop(run);

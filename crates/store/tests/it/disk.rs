@@ -32,7 +32,7 @@ fn a_file_that_may_not_grow_stops_the_writer() {
     drop(reader);
     // And a process that may write goes on.
     let journal = quiet(dir.path());
-    let run = journal.take("a").unwrap();
+    let run = journal.take("a", |_| Ok(())).unwrap();
     journal.append(batch(&run, [numbered(1)])).unwrap();
     journal.flush().unwrap();
 }

@@ -87,7 +87,7 @@ fn a_run_goes_on_where_another_left_it() {
     let dir = tempfile::tempdir().unwrap();
     for part in 0..3 {
         let journal = quiet(dir.path());
-        let run = if part == 0 { begin(&journal, "a") } else { journal.take("a").unwrap() };
+        let run = if part == 0 { begin(&journal, "a") } else { journal.take("a", |_| Ok(())).unwrap() };
         assert_eq!(run.info.records, part * 2);
         journal.append(batch(&run, [numbered(1), numbered(2)])).unwrap();
     }
@@ -100,16 +100,16 @@ fn one_process_at_a_time_has_a_run() {
     let dir = tempfile::tempdir().unwrap();
     let (one, two) = (quiet(dir.path()), quiet(dir.path()));
     let run = begin(&one, "a");
-    assert_eq!(two.take("a").unwrap_err().code, "run_locked");
+    assert_eq!(two.take("a", |_| Ok(())).unwrap_err().code, "run_locked");
     assert!(Reader::open(dir.path()).unwrap().is_held("a"));
     drop(run);
     assert!(!Reader::open(dir.path()).unwrap().is_held("a"));
-    let run = two.take("a").unwrap();
-    assert_eq!(one.take("a").unwrap_err().code, "run_locked");
+    let run = two.take("a", |_| Ok(())).unwrap();
+    assert_eq!(one.take("a", |_| Ok(())).unwrap_err().code, "run_locked");
     two.append(batch(&run, [numbered(1)])).unwrap();
     two.flush().unwrap();
-    assert_eq!(two.take("nothing").unwrap_err().code, "run_unknown");
-    assert_eq!(two.take("../a").unwrap_err().code, "run_unknown");
+    assert_eq!(two.take("nothing", |_| Ok(())).unwrap_err().code, "run_unknown");
+    assert_eq!(two.take("../a", |_| Ok(())).unwrap_err().code, "run_unknown");
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn a_run_is_let_go_when_all_of_it_is_written() {
     one.flush().unwrap();
     let until = Instant::now() + Duration::from_secs(10);
     let run = loop {
-        match two.take("a") {
+        match two.take("a", |_| Ok(())) {
             Err(error) if error.code == "run_locked" && Instant::now() < until => std::thread::yield_now(),
             taken => break taken.unwrap(),
         }
@@ -136,7 +136,7 @@ fn a_run_is_let_go_when_all_of_it_is_written() {
     two.flush().unwrap();
     // Who knows that all is on disk need not wait for others whose records are not.
     run.release();
-    let taken = one.take("a").unwrap();
+    let taken = one.take("a", |_| Ok(())).unwrap();
     assert_eq!((taken.info.records, facts(&Reader::open(dir.path()).unwrap(), "a").1), (3, None));
 }
 

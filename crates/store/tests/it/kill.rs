@@ -63,9 +63,9 @@ fn a_killed_process_lets_go_of_its_run() {
     assert!(lines.map_while(Result::ok).any(|line| line.contains("held")));
     let reader = Reader::open(dir.path()).unwrap();
     assert!(reader.is_held("a"));
-    assert_eq!(journal.take("a").unwrap_err().code, "run_locked");
+    assert_eq!(journal.take("a", |_| Ok(())).unwrap_err().code, "run_locked");
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(!reader.is_held("a"));
-    journal.take("a").unwrap();
+    journal.take("a", |_| Ok(())).unwrap();
 }

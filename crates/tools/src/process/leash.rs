@@ -113,7 +113,7 @@ impl Leash {
         let mark = Arc::new(self.entry.processes.mark(&self.entry.id));
         loop {
             let mark = Arc::clone(&mark);
-            match tokio::task::spawn_blocking(move || bearers(&mark).is_empty()).await {
+            match tokio::task::spawn_blocking(move || bearers(&mark).pids.is_empty()).await {
                 Ok(false) => tokio::time::sleep(LOOK_AGAIN).await,
                 _ => return,
             }

@@ -12,6 +12,7 @@
 
 pub(crate) mod command;
 pub(crate) mod leash;
+pub mod left;
 pub(crate) mod output;
 pub(crate) mod scan;
 mod tool;
@@ -92,7 +93,7 @@ struct Live {
 impl Processes {
     /// For one engine. Starts nothing yet.
     pub fn new(options: ProcessOptions) -> Processes {
-        let engine = uuid::Uuid::now_v7().simple().to_string().into();
+        let engine = left::engine_name().into();
         let adopts = options.subreaper && set_child_subreaper(Some(getpid())).is_ok();
         Processes(Arc::new(Inner {
             engine,
@@ -178,9 +179,9 @@ impl Drop for SweepDue {
 impl Inner {
     fn end_everything(&self) -> usize {
         let mark = Mark::engine(&self.engine);
-        let left = end_all(|| bearers(&mark), SWEEP_BOUND);
+        let left = end_all(|| bearers(&mark), SWEEP_BOUND).len();
         // What shed its mark came to us all the same.
-        left + if self.adopts { end_all(|| self.adopted(), SWEEP_BOUND) } else { 0 }
+        left + if self.adopts { end_all(|| self.adopted(), SWEEP_BOUND).len() } else { 0 }
     }
 
     /// Processes that bear this engine's mark and that of no live attempt.

@@ -15,24 +15,35 @@ const STRAYS_MAX: usize = 256;
 /// The entry that a guard bears: it must outlive the tree it is in.
 pub(crate) const GUARD_ENTRY: &str = "FANOUT_GUARD";
 
-/// Environment entries (`NAME=value`), all of which a process must bear.
+/// What a process must bear in its environment.
 #[derive(Clone, Debug)]
-pub(crate) struct Mark(Vec<String>);
+pub(crate) struct Mark {
+    /// The end of its `FANOUT_ENGINE`.
+    engine: String,
+    /// Entries (`NAME=value`), all of which must be there.
+    entries: Vec<String>,
+}
 
 impl Mark {
     /// Everything of an engine.
     pub(crate) fn engine(engine: &str) -> Mark {
-        Mark(vec![format!("FANOUT_ENGINE={engine}")])
+        Mark { engine: format!("={engine}"), entries: Vec::new() }
+    }
+
+    /// Everything of all engines whose names end so.
+    pub(crate) fn engines(end: &str) -> Mark {
+        Mark { engine: end.to_owned(), entries: Vec::new() }
     }
 
     /// The same, and this entry too.
     pub(crate) fn and(mut self, name: &str, value: &str) -> Mark {
-        self.0.push(format!("{name}={value}"));
+        self.entries.push(format!("{name}={value}"));
         self
     }
 
     fn is_borne_by(&self, environ: &Environ) -> bool {
-        self.0.iter().all(|entry| environ.entries().any(|e| e == entry.as_bytes()))
+        environ.entries().any(|e| e.starts_with(b"FANOUT_ENGINE=") && e.ends_with(self.engine.as_bytes()))
+            && self.entries.iter().all(|entry| environ.entries().any(|e| e == entry.as_bytes()))
     }
 }
 
@@ -54,6 +65,10 @@ impl Environ {
         self.0.split(|byte| *byte == 0)
     }
 
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The value of a variable.
     pub(crate) fn get(&self, name: &str) -> Option<&[u8]> {
         self.entries().find_map(|e| e.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
@@ -65,31 +80,53 @@ pub(crate) fn bears(pid: i32, mark: &Mark) -> bool {
     mark.is_borne_by(&Environ::of(pid, Vec::new()))
 }
 
+/// What a look at all processes found.
+#[derive(Default)]
+pub(crate) struct Found {
+    /// Those that were looked for.
+    pub(crate) pids: Vec<i32>,
+    /// Those that are just becoming another program and have no environment yet.
+    forming: Vec<i32>,
+}
+
+impl From<Vec<i32>> for Found {
+    fn from(pids: Vec<i32>) -> Found {
+        Found { pids, forming: Vec::new() }
+    }
+}
+
 /// All live processes that bear the mark, and their descendants, guards excepted.
-pub(crate) fn bearers(mark: &Mark) -> Vec<i32> {
-    let (mut all, unmarked) = family(mark);
-    all.extend(unmarked);
-    all
+pub(crate) fn bearers(mark: &Mark) -> Found {
+    let Family { marked, below, forming } = family(mark);
+    Found { pids: marked.into_iter().chain(below).collect(), forming }
 }
 
 /// Descendants of bearers that bear no mark themselves, held so that their numbers cannot come to mean others. They
 /// are found only while their parents live, so they are asked for before those are killed.
 pub(crate) fn strays(mark: &Mark) -> Vec<OwnedFd> {
-    let (_, unmarked) = family(mark);
-    let pids = unmarked.into_iter().take(STRAYS_MAX).filter_map(Pid::from_raw);
+    let pids = family(mark).below.into_iter().take(STRAYS_MAX).filter_map(Pid::from_raw);
     pids.filter_map(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()).collect()
 }
 
-/// The live processes that bear the mark, and those below them that don't.
-fn family(mark: &Mark) -> (Vec<i32>, Vec<i32>) {
-    let mut marked = HashSet::new();
+struct Family {
+    /// The live processes that bear the mark.
+    marked: HashSet<i32>,
+    /// Those below them that don't.
+    below: HashSet<i32>,
+    /// Those of which nobody can tell yet.
+    forming: Vec<i32>,
+}
+
+fn family(mark: &Mark) -> Family {
+    let (mut marked, mut forming) = (HashSet::new(), Vec::new());
     let mut parent_of = HashMap::new();
     for_each(|pid, environ| {
         if environ.get(GUARD_ENTRY).is_some() {
         } else if mark.is_borne_by(environ) {
             marked.insert(pid);
-        } else if let Some(parent) = live_parent(pid) {
-            parent_of.insert(pid, parent);
+        } else if let Some(stat) = Stat::of(pid).filter(|stat| !stat.is_dead) {
+            parent_of.insert(pid, stat.parent);
+            forming.extend((environ.is_empty() && stat.is_forming).then_some(pid));
         }
     });
     // What a bearer started with another environment belongs to it as long as it is below it.
@@ -105,29 +142,38 @@ fn family(mark: &Mark) -> (Vec<i32>, Vec<i32>) {
         }
         below.extend(more);
     }
-    (marked.into_iter().collect(), below.into_iter().collect())
+    Family { marked, below, forming }
 }
 
-/// Kills until no live process is left that `find` names, or `bound` has passed. Returns how many are left.
-pub(crate) fn end_all(find: impl Fn() -> Vec<i32>, bound: Duration) -> usize {
+/// How long what is becoming another program is waited for: far longer than that takes.
+const FORMING_MAX: Duration = Duration::from_secs(2);
+
+/// Kills until no live process is left that `find` finds, or `bound` has passed. Returns those that are left.
+pub(crate) fn end_all<F: Into<Found>>(find: impl Fn() -> F, bound: Duration) -> Vec<i32> {
     let begun = Instant::now();
     let mut pause = Duration::from_millis(1);
-    let mut seen_none = 0;
+    // What was forming at the first look that found none: what it became, and what forked while that look passed by,
+    // is seen by the next.
+    let mut seen_none: Option<Vec<i32>> = None;
     loop {
-        let found = find();
-        if found.is_empty() {
-            // What forked while the first look passed by is seen by the second.
-            seen_none += 1;
-            if seen_none == 2 {
-                return 0;
+        let Found { pids, mut forming } = find().into();
+        if pids.is_empty() {
+            forming.retain(|pid| seen_none.as_ref().is_none_or(|before| before.contains(pid)));
+            let waited = begun.elapsed();
+            if waited >= bound || (seen_none.is_some() && (forming.is_empty() || waited >= FORMING_MAX)) {
+                return Vec::new();
             }
+            if !forming.is_empty() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            seen_none = Some(forming);
             continue;
         }
-        seen_none = 0;
+        seen_none = None;
         if begun.elapsed() >= bound {
-            return found.len();
+            return pids;
         }
-        for pid in found {
+        for pid in pids {
             kill(pid);
         }
         std::thread::sleep(pause);
@@ -162,12 +208,95 @@ pub(crate) fn kill(pid: i32) {
     };
 }
 
-/// The parent of a process that is neither gone nor a zombie.
-fn live_parent(pid: i32) -> Option<i32> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name before the last `)` can hold anything.
-    let mut fields = stat[stat.rfind(')')? + 1..].split_ascii_whitespace();
-    let state = fields.next()?;
-    let parent = fields.next()?.parse().ok()?;
-    (!matches!(state, "Z" | "X")).then_some(parent)
+/// What the kernel says of a process.
+pub(crate) struct Stat {
+    /// It is gone but for its number.
+    pub(crate) is_dead: bool,
+    parent: i32,
+    /// It was just made another program, and where that and its environment are is not settled.
+    is_forming: bool,
+    /// When it was made, in the kernel's ticks since the machine was started.
+    pub(crate) born: u64,
+}
+
+/// The kernel's own threads, and what is ending: neither has an environment (`PF_KTHREAD`, `PF_EXITING`).
+const WITHOUT: u64 = 0x0020_0000 | 0x0000_0004;
+
+impl Stat {
+    /// `None` where there is no such process.
+    pub(crate) fn of(pid: i32) -> Option<Stat> {
+        Stat::read(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    /// The fields are numbered as in proc_pid_stat(5), from 1.
+    fn read(stat: &str) -> Option<Stat> {
+        // The name before the last `)` can hold anything.
+        let fields: Vec<&str> = stat[stat.rfind(')')? + 1..].split_ascii_whitespace().collect();
+        let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
+        Some(Stat {
+            is_dead: matches!(*fields.first()?, "Z" | "X"),
+            parent: i32::try_from(number(4)?).ok()?,
+            // Of a process that is not ours to look into the first is 1.
+            is_forming: number(9)? & WITHOUT == 0 && number(26) == Some(0) && number(51) == Some(0),
+            born: number(22)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stat(name: &str, state: char, flags: u64, code_starts: u64, environment_ends: u64) -> Stat {
+        let mut fields = vec!["0".to_owned(); 50];
+        fields[0] = state.to_string();
+        fields[1] = "7".to_owned();
+        fields[9 - 3] = flags.to_string();
+        fields[22 - 3] = "1234".to_owned();
+        fields[26 - 3] = code_starts.to_string();
+        fields[51 - 3] = environment_ends.to_string();
+        Stat::read(&format!("42 ({name}) {}\n", fields.join(" "))).unwrap()
+    }
+
+    #[test]
+    fn what_is_forming_is_told_from_what_has_no_environment() {
+        let tool = stat("a) R (b", 'R', 0x40_0000, 0, 0);
+        assert!(tool.is_forming && !tool.is_dead);
+        assert_eq!((tool.parent, tool.born), (7, 1234));
+        assert!(!stat("with none", 'S', 0x40_0000, 90_000, 140_000).is_forming);
+        assert!(!stat("not to be looked into", 'S', 0x40_0100, 1, 0).is_forming);
+        assert!(!stat("kworker/0:1", 'I', 0x420_8060, 0, 0).is_forming);
+        assert!(!stat("ending", 'R', 0x40_0004, 0, 0).is_forming);
+        assert!(stat("gone", 'Z', 0x40_0004, 0, 0).is_dead);
+    }
+
+    #[test]
+    fn this_process_is_formed_and_lives() {
+        let stat = Stat::of(getpid().as_raw_nonzero().get()).unwrap();
+        assert!(!stat.is_forming && !stat.is_dead && stat.born > 0);
+    }
+
+    #[test]
+    fn what_forms_is_waited_for() {
+        let looks = std::cell::Cell::new(0);
+        let find = || {
+            looks.set(looks.get() + 1);
+            Found { pids: Vec::new(), forming: if looks.get() < 5 { vec![1, looks.get()] } else { vec![9] } }
+        };
+        assert_eq!(end_all(find, Duration::from_secs(60)), Vec::<i32>::new());
+        assert_eq!(looks.get(), 5, "what forms later than the first look is not");
+    }
+
+    #[test]
+    fn a_mark_is_borne_by_engines_of_its_process_only() {
+        let environ = |entries: &[&str]| Environ(entries.join("\0").into_bytes());
+        let borne = |mark: &Mark, engine: &str| {
+            mark.is_borne_by(&environ(&["A=b", &format!("FANOUT_ENGINE={engine}"), "FANOUT_RUN=r"]))
+        };
+        assert!(borne(&Mark::engine("1-ab"), "1-ab"));
+        assert!(!borne(&Mark::engine("1-ab"), "11-ab"));
+        assert!(borne(&Mark::engines("-ab"), "11-ab") && borne(&Mark::engines("-ab").and("FANOUT_RUN", "r"), "1-ab"));
+        assert!(!borne(&Mark::engines("-ab"), "1-cab") && !borne(&Mark::engines("-ab").and("FANOUT_RUN", ""), "1-ab"));
+        assert!(!Mark::engines("").is_borne_by(&environ(&["FANOUT_RUN=r"])));
+    }
 }
