@@ -9,6 +9,7 @@ mod bench {
     pub(crate) mod engine_cost;
     pub(crate) mod http;
     pub(crate) mod makespan;
+    pub(crate) mod mcp;
     pub(crate) mod memory;
     pub(crate) mod process;
     pub(crate) mod random;
@@ -33,8 +34,8 @@ struct Args {
     /// Print the table as JSON.
     #[arg(long)]
     json: bool,
-    /// Only the groups whose name holds this: core, noop, chain, one-call, memory, process, http, durable, cache, makespan,
-    /// shapes, or the name of one shape.
+    /// Only the groups whose name holds this: core, noop, chain, one-call, memory, process, http, mcp, durable, cache,
+    /// makespan, shapes, or the name of one shape.
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
     /// A tenth of the size and one round: shows that everything works, not how fast.
@@ -43,10 +44,21 @@ struct Args {
     /// The folder with the real DAGs, for the makespan.
     #[arg(long, value_name = "DIR", default_value = "../shared/data")]
     data: std::path::PathBuf,
+    /// The command `fanout` that is measured; without it, the one beside this program.
+    #[arg(long, value_name = "PATH")]
+    fanout: Option<std::path::PathBuf>,
+    /// Be the MCP server that is measured, which needs so many milliseconds to start.
+    #[arg(long, value_name = "MS", hide = true)]
+    mcp_server: Option<u64>,
 }
 
 fn main() -> ExitCode {
-    match measure(&Args::parse()) {
+    let args = Args::parse();
+    if let Some(after_ms) = args.mcp_server {
+        let served = bench::mcp::serve_pipes(std::time::Duration::from_millis(after_ms));
+        return if served.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    match measure(&args) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -91,6 +103,9 @@ fn measure(args: &Args) -> Result<bool> {
     }
     if wanted("http") {
         show(bench::http::rows(size)?);
+    }
+    if wanted("mcp") {
+        show(bench::mcp::rows(size, args.fanout.as_deref())?);
     }
     if wanted("durable") {
         show(bench::durable::rows(size)?);

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: what CI runs, one check after the other, and how many passed.
 //! It does not know what the checks look for; it starts them and reads their exit codes.
 
-use crate::{cargo, conformance, peers, root};
+use crate::{cargo, command, conformance, peers, root};
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
@@ -337,5 +337,6 @@ fn bench() -> Result<Count> {
     // Not in the profile that measures: this asks whether it works, and its dependencies are built already.
     one(cargo()
         .args(["run", "--quiet", "--profile", "sim", "--package", "fanout-benches", "--bin", "fanout-benches"])
-        .args(["--", "--quick"]))
+        .args(["--", "--quick", "--fanout"])
+        .arg(command("dev")?))
 }

@@ -2,7 +2,7 @@
 //! `tests/`), for two revisions of the spec.
 //! It does not know what is checked; it starts both sides and reads what the suite says.
 
-use crate::{cargo, peers, root};
+use crate::{cargo, command, peers, root};
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
@@ -76,12 +76,12 @@ struct Built {
 
 impl Built {
     fn new() -> Result<Built> {
+        let fanout = command("dev")?;
         let mut build = cargo();
-        build.args(["build", "--quiet", "--package", "fanout-cli", "--bin", "fanout"]);
-        build.args(["--package", "fanout-tests", "--bin", "conformance-client"]);
-        ensure!(build.status().context("cannot start cargo")?.success(), "the command does not build");
-        let folder = peers::folder()?.with_file_name("debug");
-        Ok(Built { fanout: folder.join("fanout"), client: folder.join("conformance-client") })
+        build.args(["build", "--quiet", "--package", "fanout-tests", "--bin", "conformance-client"]);
+        ensure!(build.status().context("cannot start cargo")?.success(), "the client does not build");
+        let client = peers::folder()?.with_file_name("debug").join("conformance-client");
+        Ok(Built { fanout, client })
     }
 }
 

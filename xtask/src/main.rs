@@ -1,7 +1,7 @@
 //! The project's own commands: `cargo xtask test | sim | eval | bench`.
 //! It does not know what fanout does; it starts other programs and counts.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::{Parser, Subcommand};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -43,7 +43,12 @@ fn main() -> Result<()> {
         What::Test(args) => checks::main(&args),
         What::Sim(args) => sim::main(args),
         What::Eval(passed) => hand_on("sim", "eval", &passed),
-        What::Bench(passed) => hand_on("release", "fanout-benches", &passed),
+        What::Bench(mut passed) => {
+            // MCP is measured through the command that people have.
+            let fanout = command("release")?.display().to_string();
+            passed.args.extend(["--fanout".to_owned(), fanout]);
+            hand_on("release", "fanout-benches", &passed)
+        }
     }
 }
 
@@ -58,6 +63,15 @@ fn hand_on(profile: &str, bin: &str, passed: &Passed) -> Result<()> {
         true => Ok(()),
         false => bail!("`{bin}` ended with {status}"),
     }
+}
+
+/// Builds the command `fanout`; where it is.
+fn command(profile: &str) -> Result<PathBuf> {
+    let mut build = cargo();
+    build.args(["build", "--quiet", "--profile", profile, "--package", "fanout-cli", "--bin", "fanout"]);
+    ensure!(build.status().context("cannot start cargo")?.success(), "the command does not build");
+    let folder = if profile == "dev" { "debug" } else { profile };
+    Ok(peers::folder()?.with_file_name(folder).join("fanout"))
 }
 
 /// Cargo, in the root of the repository.

@@ -1,7 +1,7 @@
 //! What an HTTP tool costs, against plain reqwest and a semaphore asking the same server on this machine.
 //! It does not know how the engine sends requests.
 
-use super::runner::{Best, inside};
+use super::runner::{Best, inside, resident_mib};
 use super::table::{Budget, Row, Size};
 use anyhow::{Context, Result};
 use fanout::tools::{Opener, ProcessOptions};
@@ -38,7 +38,7 @@ pub(crate) fn rows(size: Size) -> Result<Vec<Row>> {
             let begun = Instant::now();
             plain(&client, &url, calls).await?;
             peer.ended(begun);
-            resident.push(resident_mib()?);
+            resident.push(resident_mib("self")?);
         }
         let grown = resident.last().zip(resident.first()).map_or(0.0, |(last, first)| last - first);
         anyhow::Ok((ours, peer, grown))
@@ -115,10 +115,4 @@ async fn answer(mut stream: TcpStream) -> std::io::Result<()> {
             stream.write_all(answer.as_bytes()).await?;
         }
     }
-}
-
-fn resident_mib() -> Result<f64> {
-    let statm = std::fs::read_to_string("/proc/self/statm")?;
-    let pages: u32 = statm.split_ascii_whitespace().nth(1).context("statm has no second field")?.parse()?;
-    Ok(f64::from(pages) * 4_096.0 / f64::from(1 << 20))
 }

@@ -1,7 +1,7 @@
 //! How the rows run plans: an engine at its defaults, with validation, report and one reader of events.
 //! It does not know the plans.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use fanout::{Engine, Native, Plan, Report, RunOutcome};
 use std::future::Future;
 use std::sync::Arc;
@@ -111,4 +111,11 @@ pub(crate) async fn one_by_one(calls: usize) {
         // A future that does nothing does not panic.
         let _ = tokio::spawn(async {}).await;
     }
+}
+
+/// What a process has in memory: its number, or `self`.
+pub(crate) fn resident_mib(process: &str) -> Result<f64> {
+    let statm = std::fs::read_to_string(format!("/proc/{process}/statm"))?;
+    let pages: u32 = statm.split_ascii_whitespace().nth(1).context("statm has no second field")?.parse()?;
+    Ok(f64::from(pages) * 4_096.0 / f64::from(1 << 20))
 }

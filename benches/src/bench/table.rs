@@ -61,6 +61,8 @@ pub(crate) enum Budget {
     AtMost(f64),
     /// Our figure is at least this.
     AtLeast(f64),
+    /// Our figure is above the peer's by at most this.
+    Above(f64),
     /// Nothing: the row is there to be looked at.
     None,
 }
@@ -80,6 +82,7 @@ impl Row {
             Budget::Ratio(most) => (Some(format!("ratio ≤ {most}")), Some(ratio <= most)),
             Budget::AtMost(most) => (Some(format!("≤ {most} {unit}")), Some(ours <= most)),
             Budget::AtLeast(least) => (Some(format!("≥ {least} {unit}")), Some(ours >= least)),
+            Budget::Above(most) => (Some(format!("≤ peer + {most} {unit}")), Some(ours - peer <= most)),
             Budget::None => (None, None),
         };
         Row { name: name.into(), ours, peer, unit, against: against.into(), ratio, budget, within, steady: false }
