@@ -247,6 +247,9 @@ async fn the_newer_revision_needs_no_session_and_says_everything_twice() {
     assert_eq!(served.end().await, ["a=x"]);
 }
 
+/// Names and values.
+type Headers = &'static [(&'static str, &'static str)];
+
 /// Arguments that a tool wants in headers too, for what stands between and reads no bodies.
 #[tokio::test]
 async fn arguments_that_are_wanted_in_headers_agree_with_them() {
@@ -265,18 +268,19 @@ async fn arguments_that_are_wanted_in_headers_agree_with_them() {
         more.as_object().expect("an object").iter().for_each(|(name, value)| arguments[name] = value.clone());
         json!({"name": "box.put", "arguments": arguments})
     };
-    let (key, wait) = (("Mcp-Param-Key", "a"), ("Mcp-Param-Wait", "1"));
-    let cases: [(Value, &[(&str, &str)], u16); 10] = [
-        (json!({}), &[key], 200),
-        (json!({"ms": 1}), &[key, wait], 200),
-        (json!({"more": {"in": true}}), &[key, ("Mcp-Param-Inside", "true")], 200),
+    const KEY: (&str, &str) = ("Mcp-Param-Key", "a");
+    const WAIT: (&str, &str) = ("Mcp-Param-Wait", "1");
+    let cases: [(Value, Headers, u16); 10] = [
+        (json!({}), &[KEY], 200),
+        (json!({"ms": 1}), &[KEY, WAIT], 200),
+        (json!({"more": {"in": true}}), &[KEY, ("Mcp-Param-Inside", "true")], 200),
         (json!({"key": "ä"}), &[("Mcp-Param-Key", "=?base64?w6Q=?=")], 200),
         (json!({}), &[], 400),
         (json!({}), &[("Mcp-Param-Key", "b")], 400),
         (json!({}), &[("Mcp-Param-Key", "=?base64?****?=")], 400),
-        (json!({}), &[key, wait], 400),
-        (json!({"ms": 1}), &[key], 400),
-        (json!({"more": {"in": true}}), &[key, ("Mcp-Param-Inside", "false")], 400),
+        (json!({}), &[KEY, WAIT], 400),
+        (json!({"ms": 1}), &[KEY], 400),
+        (json!({"more": {"in": true}}), &[KEY, ("Mcp-Param-Inside", "false")], 400),
     ];
     for (more, headers, status) in cases {
         let reply = served.modern("tools/call", put(more.clone()), headers).await;
