@@ -151,6 +151,14 @@ const userName = asking('user_name', () => elicit('What is your name?', object({
 
 const embedded = (uri, mimeType, content) => ({ type: 'resource', resource: { uri, mimeType, text: content } });
 
+// One tool comes and goes: the gateway tells of a change only where there is one.
+const changeTools = () => {
+  if (TOOLS.test_now_and_then) delete TOOLS.test_now_and_then;
+  else TOOLS.test_now_and_then = ['Comes and goes', object({}), () => done('It is there.')];
+  modern.notify.toolsChanged();
+  return done('told');
+};
+
 // Name → [what it is for, the schema of its arguments, what it does]
 const TOOLS = {
   test_simple_text: ['A line of text', object({}), () => done('This is a simple text response for testing.')],
@@ -193,7 +201,7 @@ const TOOLS = {
   test_input_required_result_multi_round: ['Asks twice', object({}), rounds],
   test_input_required_result_capabilities: ['Asks whoever can be asked', object({}), byCapabilities],
   test_missing_capability: ['Needs a client that samples', object({}), samplingNeeded],
-  test_trigger_tool_change: ['Says that the tools have changed', object({}), () => (modern.notify.toolsChanged(), done('told'))],
+  test_trigger_tool_change: ['Changes the tools and says so', object({}), changeTools],
   test_trigger_prompt_change: ['Says that the prompts have changed', object({}), () => (modern.notify.promptsChanged(), done('told'))],
   test_reconnection: ['Takes its time', object({}), async () => (await pause(), done('It was reached.'))],
   json_schema_2020_12_tool: ['Tool with JSON Schema 2020-12 features', SCHEMA_2020, args => done(`Hello, ${args.name}!`)],
