@@ -147,27 +147,28 @@ impl Drop for Called {
 pub(super) struct Held(HashMap<String, (Called, AbortHandle)>);
 
 impl Held {
-    /// Takes in a call; gives the state that it goes on by.
+    /// A state for one more call to go on by.
     ///
     /// # Errors
-    /// Why it is not taken in.
-    pub(super) fn put(&mut self, called: Called) -> Result<String, (Called, String)> {
+    /// Why there is none.
+    pub(super) fn new_state(&self) -> Result<String, String> {
         if self.0.len() >= HELD_MAX {
-            return Err((called, format!("{HELD_MAX} calls wait for answers; answer some of them first")));
+            return Err(format!("{HELD_MAX} calls wait for answers; answer some of them first"));
         }
-        let state = match new_token() {
-            Ok(token) => format!("{STATE}{token}"),
-            Err(error) => return Err((called, format!("no state can be made: {error}"))),
-        };
-        let (session, name) = (called.session.clone(), state.clone());
+        let token = new_token().map_err(|error| format!("no state can be made: {error}"))?;
+        Ok(format!("{STATE}{token}"))
+    }
+
+    /// Takes in a call.
+    pub(super) fn put(&mut self, state: &str, called: Called) {
+        let (session, name) = (called.session.clone(), state.to_owned());
         let ends = tokio::spawn(async move {
             tokio::time::sleep(ANSWER_MAX).await;
             if let Some(session) = session.upgrade() {
                 session.let_go(&name);
             }
         });
-        self.0.insert(state.clone(), (called, ends.abort_handle()));
-        Ok(state)
+        self.0.insert(state.to_owned(), (called, ends.abort_handle()));
     }
 
     /// Takes out the call of a state.

@@ -398,15 +398,21 @@ impl Session {
     /// A call waits for its client; gives the state that it goes on by.
     pub(super) fn hold(&self, called: Called) -> Result<String, String> {
         let mut state = self.state();
-        let put = match state.ended {
-            true => Err((called, "this session has ended".to_owned())),
-            false => state.held.put(called),
+        let name = match state.ended {
+            true => Err("this session has ended".to_owned()),
+            false => state.held.new_state(),
         };
-        drop(state);
-        put.map_err(|(called, why)| {
-            self.give_up(called);
-            why
-        })
+        match name {
+            Ok(name) => {
+                state.held.put(&name, called);
+                Ok(name)
+            }
+            Err(why) => {
+                drop(state);
+                self.give_up(called);
+                Err(why)
+            }
+        }
     }
 
     /// This request goes on with a call that waited.
