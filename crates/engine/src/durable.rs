@@ -48,6 +48,15 @@ impl Durable {
     fn hash(&self) -> String {
         plan_hash(&self.plan, &self.inputs)
     }
+
+    /// The plan, its inputs and the context, as they are recorded.
+    fn texts(&self) -> Result<(JsonText, JsonText, Option<JsonText>), StoreError> {
+        Ok((text(&self.plan)?, text(&self.inputs)?, self.context.as_ref().map(text).transpose()?))
+    }
+}
+
+fn no_text() -> StoreError {
+    error("state_io", "the plan could not be made into text".to_owned())
 }
 
 /// A hash of a plan and its inputs: the same for the same, however it was written.
@@ -183,18 +192,27 @@ impl Engine {
         let (of, name, calls, created) = (id.to_string(), plan.name.clone(), plan.calls.len() as u64, wall_clock());
         // What is recorded, and beside it what is run.
         let begun = blocking(move || {
-            let (key, plan_hash) = (durable.key.clone(), durable.hash());
+            let key = durable.key.clone();
+            let new = |plan_hash| fanout_store::NewRun { id: of, name, key, plan_hash, created, calls };
+            // The text is made while the hash is, and while the disk takes that there is a run.
+            let (begun, texts) = std::thread::scope(|scope| {
+                let texts = scope.spawn(|| durable.texts());
+                (journal.begin(new(durable.hash())), texts.join())
+            });
+            let (plan, inputs, context) = texts.unwrap_or_else(|_| Err(no_text()))?;
             let record = Box::new(RunStarted {
-                plan: text(&durable.plan)?.into(),
-                inputs: Some(text(&durable.inputs)?.into()),
-                context: durable.context.as_ref().map(text).transpose()?.map(Value::from),
+                plan: plan.into(),
+                inputs: Some(inputs.into()),
+                context: context.map(Value::from),
                 weight,
                 deadline: None,
                 open,
                 seed: 0,
                 tools,
             });
-            Ok((journal.begin(fanout_store::NewRun { id: of, name, key, plan_hash, created, calls })?, record))
+            // A large plan takes a while to free, which nobody should wait for.
+            tokio::task::spawn_blocking(move || drop(durable));
+            Ok((begun?, record))
         });
         let (handle, mut new) = self.prepare(plan, &options, Some(id));
         match begun.await? {

@@ -12,9 +12,9 @@ pub struct Ticket(pub u64);
 /// More than this waits only when the disk cannot keep up: then whoever appends waits too.
 pub const BACKLOG_BYTES_MAX: usize = 64 << 20;
 
-/// How often the writer looks for more before it sleeps: some dozen microseconds, about as long as it takes to be woken,
-/// and as those who heard of the last commit take to come with the next batch.
-const LOOKS_MAX: u32 = 1_000;
+/// How often the writer looks for more before it sleeps: about a hundred microseconds, as long as it takes those who heard
+/// of the last commit to be woken and to come with the next batch.
+const LOOKS_MAX: u32 = 2_500;
 
 /// Requests of type `R` on their way to the one thread that takes them.
 #[derive(Debug)]
@@ -90,7 +90,10 @@ impl<R> Queue<R> {
         waiting.appended.0 += 1;
         let ticket = waiting.appended;
         self.any.store(true, Ordering::Release);
-        if waiting.asleep {
+        // Who is woken while the lock is held only waits for it.
+        let asleep = waiting.asleep;
+        drop(waiting);
+        if asleep {
             self.arrived.notify_one();
         }
         Ok(ticket)

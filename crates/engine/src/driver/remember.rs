@@ -23,6 +23,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
+/// Room for so many records is kept at most: those of a turn of many calls.
+const RECORDS_RESERVED_MAX: usize = 4_096;
+
 /// What of the runs of an engine is being remembered.
 pub(crate) struct Memory {
     journal: Arc<Journal>,
@@ -38,8 +41,8 @@ pub(crate) struct Memory {
     ending: usize,
     /// A batch that was handed over, and when.
     timed: Option<(Ticket, Time)>,
-    /// How long it takes now until one is on disk.
-    commit_time: Duration,
+    /// How long it takes now at least until one is on disk, however small it is.
+    commit_time_min: Duration,
     /// Nothing more can be remembered.
     failed: Option<StoreError>,
 }
@@ -78,7 +81,7 @@ impl Memory {
             noted: Vec::new(),
             ending: 0,
             timed: None,
-            commit_time: Duration::ZERO,
+            commit_time_min: Duration::ZERO,
             failed: None,
         }
     }
@@ -148,7 +151,9 @@ impl Driver {
             return;
         }
         let changes = !memory.batch.cache.is_empty();
-        match memory.journal.append(std::mem::take(&mut memory.batch)) {
+        // The next is about as large.
+        let records = Vec::with_capacity(memory.batch.records.len().min(RECORDS_RESERVED_MAX));
+        match memory.journal.append(std::mem::replace(&mut memory.batch, Batch { records, ..Batch::default() })) {
             Ok(ticket) => {
                 memory.timed.get_or_insert((ticket, self.now));
                 memory.held.extend(memory.turn.drain(..).map(|held| (ticket, held)));
@@ -160,13 +165,14 @@ impl Driver {
         }
     }
 
-    /// In the middle of a turn: hands over what starts wait for, as soon as more work was done for it than a commit
-    /// takes, and the journal has nothing to do. So it writes while the driver goes on; on a slow disk more wait for
-    /// each sync instead.
+    /// In the middle of a turn: hands over what starts wait for, as soon as more work was done for it than a small commit
+    /// takes, and the journal has nothing to do. So it writes while the driver goes on, which is worth one commit more:
+    /// what is left of the turn is handed over when this is written, and from then on the two take turns. On a slow disk
+    /// more wait for each sync instead.
     pub(super) fn remember_early(&mut self) {
         let Some(memory) = self.memory.as_ref().filter(|memory| !memory.turn.is_empty()) else { return };
         let Some((_, first)) = memory.batch.records.first().filter(|_| memory.journal.is_idle()) else { return };
-        let (began, commit_time) = (first.at, memory.commit_time);
+        let (began, commit_time) = (first.at, memory.commit_time_min);
         self.look_at_clock();
         if self.now.since(began) >= commit_time {
             self.remember();
@@ -193,8 +199,9 @@ impl Driver {
         if let Some(memory) = &mut self.memory
             && let Some((_, at)) = memory.timed.take_if(|(ticket, _)| *ticket <= upto)
         {
-            // Half of it is new, so that one that was slow by accident is soon forgotten.
-            memory.commit_time = (memory.commit_time + self.now.since(at)) / 2;
+            // The shortest of late, so that how much there was to write does not count. It follows a disk that gets slower.
+            let (took, known) = (self.now.since(at), memory.commit_time_min);
+            memory.commit_time_min = if known.is_zero() { took } else { took.min(known + known / 8) };
         }
         while let Some(memory) = &mut self.memory {
             if memory.held.front().is_none_or(|(ticket, _)| *ticket > upto) {
