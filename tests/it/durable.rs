@@ -33,7 +33,9 @@ fn a_run_left_by_term_waits_and_is_answered_from_elsewhere() {
     let again = folder.fanout(["run", "plan.yaml", "--key", "k", "--state", "state"]).with_code(6);
     assert!(again.stderr.contains("was interrupted"), "{}", again.stderr);
     folder.fanout(["approve", "last", "first", "--state", "state"]).with_code(2);
-    folder.fanout(["approve", "last", "hold", "--args", "{\"n\": \"three\"}", "--state", "state"]).with_code(0);
+    let edited = ["approve", "last", "hold", "--args", "{\"n\": \"three\"}", "--state", "state"];
+    let approved = folder.fanout(edited).with_code(0);
+    assert!(approved.stderr.contains("instead with\n    {\n      \"n\": \"three\"\n"), "{}", approved.stderr);
     let plan = folder.read("plan.yaml");
     folder.write("plan.yaml", plan.replace("n: one", "n: other"));
     let changed = folder.fanout(["resume", "last", "--state", "state"]).with_code(6);
@@ -121,6 +123,29 @@ fn an_interrupted_run_is_discarded_and_what_nobody_knows_is_named() {
     // Its key is free again.
     folder.write("plan.yaml", "{name: other, calls: []}");
     folder.fanout(run).with_code(0);
+}
+
+#[test]
+fn a_name_that_is_empty_names_nothing() {
+    // As from a variable of the shell that is not set.
+    let folder = Folder::with_plan("{name: none, calls: []}");
+    folder.fanout(["run", "plan.yaml", "--key", "", "--state", "state"]).with_code(2);
+    folder.fanout(["run", "plan.yaml", "--durable", "--state", "state"]).with_code(0);
+    for command in [vec!["resume", ""], vec!["report", ""], vec!["runs", "discard", ""], vec!["approve", "", "a"]] {
+        let args = [command, vec!["--state", "state"]].concat();
+        Ended::from(folder.command(&args).output().unwrap()).with_code(2);
+    }
+    assert_eq!(runs(&folder)["state"], "succeeded");
+}
+
+#[test]
+fn a_journal_that_is_none_is_named() {
+    let folder = Folder::with_plan("{name: none, calls: []}");
+    folder.write("state/journal.db", "this is no database, but it is long enough to be looked at as one".repeat(99));
+    for args in [["runs", "--state", "state"].as_slice(), &["run", "plan.yaml", "--durable", "--state", "state"]] {
+        let told = Ended::from(folder.command(args).output().unwrap());
+        assert!(told.stderr.contains("state/journal.db") && told.stderr.contains("[state_damaged]"), "{told:?}");
+    }
 }
 
 /// The numbers of processes that have this in their environment.

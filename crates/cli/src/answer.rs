@@ -61,6 +61,11 @@ fn leave(name: &RunName, call: &str, answer: &Answer, word: &str, color: When) -
         }
         _ => said += "    arguments that are too large to be shown here\n",
     }
+    if let Answer::ApproveWith(edited) = answer {
+        let edited: Value = serde_json::from_str(edited.get()).unwrap_or_default();
+        said += "instead with\n";
+        said += &text::block(&serde_json::to_string_pretty(&edited).unwrap_or_default(), "    ", usize::MAX);
+    }
     leave_answer(&state, &info.id, call, answer, now())?;
     said += &format!("{}{}\n", paint.bold(word), taken_by(&state, &info.id)?);
     text::say(&said);

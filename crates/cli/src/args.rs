@@ -1,6 +1,7 @@
 //! What the command line can say, and the help that teaches it.
 //! It does not know what is done with it.
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -230,7 +231,7 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) durable: bool,
     /// Start a durable run once under this name: the same again gives the run there is, its output if it has ended.
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) key: Option<String>,
     #[command(flatten)]
     pub(crate) state: StateDir,
@@ -329,7 +330,7 @@ pub(crate) struct StateDir {
 #[derive(Args)]
 pub(crate) struct RunName {
     /// The run: its id, the beginning of it, or `last` for the one begun last.
-    #[arg(value_name = "RUN")]
+    #[arg(value_name = "RUN", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) run: String,
     #[command(flatten)]
     pub(crate) state: StateDir,

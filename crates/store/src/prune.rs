@@ -4,6 +4,7 @@
 use crate::blobs;
 use crate::dir::DataDir;
 use crate::error::{Result, io, refuse, sqlite};
+use crate::reader::Reader;
 use crate::runs::{self, RECORDS_MAX, RunInfo};
 use crate::schema;
 use fanout_core::Time;
@@ -96,8 +97,7 @@ fn shrink(connection: &Connection) -> Result<()> {
 /// # Errors
 /// As opening a [`crate::Reader`].
 pub fn would_prune(dir: &Path, keep: &Keep, now: Time) -> Result<Pruned> {
-    let connection = schema::open_read(&DataDir::existing(dir)?.database())?;
-    let unwanted = unwanted(runs::all(&connection)?.0, keep, now);
+    let unwanted = unwanted(runs::all(Reader::open(dir)?.connection())?.0, keep, now);
     let bytes = unwanted.iter().map(|run| run.bytes).sum();
     Ok(Pruned { runs: unwanted.into_iter().map(|run| run.id).collect(), bytes, blobs: 0 })
 }

@@ -59,6 +59,11 @@ impl Reader {
         }
     }
 
+    /// For what else is in the database.
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     /// All runs. A run that is damaged does not hide the others.
     ///
     /// # Errors

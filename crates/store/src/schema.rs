@@ -2,7 +2,7 @@
 //! It does not know what is in the rows.
 
 use crate::dir::DataDir;
-use crate::error::{Result, io, refuse, sqlite};
+use crate::error::{Result, StoreError, io, refuse, sqlite};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, ffi};
 use std::path::Path;
 use std::sync::OnceLock;
@@ -52,8 +52,13 @@ pub(crate) fn open_write(dir: &DataDir) -> Result<Connection> {
     connection.pragma_update_and_check(None, "journal_size_limit", LOG_BYTES_MAX, |_| Ok(())).map_err(at)?;
     careful(&connection).map_err(at)?;
     connection.set_prepared_statement_cache_capacity(64);
-    migrate(&mut connection, STEPS)?;
+    migrate(&mut connection, STEPS).map_err(|error| in_file(error, &path))?;
     Ok(connection)
+}
+
+/// The same error, with the file in which it is.
+fn in_file(error: StoreError, path: &Path) -> StoreError {
+    StoreError { message: format!("{}: {}", path.display(), error.message), ..error }
 }
 
 /// Opens the database for reading; others may write meanwhile.
@@ -64,7 +69,7 @@ pub(crate) fn open_read(path: &Path) -> Result<Connection> {
     connection.busy_timeout(BUSY_MAX).map_err(at)?;
     careful(&connection).map_err(at)?;
     connection.set_prepared_statement_cache_capacity(64);
-    let version = version_now(&connection)?;
+    let version = version_now(&connection).map_err(|error| in_file(error, path))?;
     if version == 0 {
         let message = format!("{} has no tables yet: nothing durable was run there", path.display());
         return Err(refuse("state_missing", message));
@@ -74,7 +79,7 @@ pub(crate) fn open_read(path: &Path) -> Result<Connection> {
             format!("{}: version {version} of the tables; any command that writes updates it", path.display());
         return Err(refuse("state_older", message));
     }
-    check(&connection, STEPS)?;
+    check(&connection, STEPS).map_err(|error| in_file(error, path))?;
     Ok(connection)
 }
 

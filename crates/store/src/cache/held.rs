@@ -3,6 +3,7 @@
 
 use crate::dir::DataDir;
 use crate::error::{Result, sqlite};
+use crate::reader::Reader;
 use crate::schema;
 use fanout_core::Time;
 use rusqlite::{Connection, TransactionBehavior};
@@ -44,8 +45,7 @@ pub struct Cleared {
 /// # Errors
 /// As `Reader::open`.
 pub fn cache_held(dir: &Path) -> Result<CacheHeld> {
-    let connection = schema::open_read(&DataDir::existing(dir)?.database())?;
-    held(&connection).map_err(|error| sqlite("look into the cache", &error))
+    held(Reader::open(dir)?.connection()).map_err(|error| sqlite("look into the cache", &error))
 }
 
 fn held(from: &Connection) -> rusqlite::Result<CacheHeld> {

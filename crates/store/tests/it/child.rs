@@ -123,5 +123,9 @@ fn opens() {
         Ok((facts, error)) => format!("{} {error:?}", facts.len()),
         Err(error) => format!("{error:?}"),
     };
-    say(&format!("{told} {read}"));
+    let code = |error: fanout_store::StoreError| error.code;
+    let held = fanout_store::cache_held(&dir()).map_or_else(code, |_| "held");
+    let keep = fanout_store::Keep { runs: Some(0), ..fanout_store::Keep::default() };
+    let pruned = fanout_store::would_prune(&dir(), &keep, fanout_core::Time(1)).map_or_else(code, |_| "would");
+    say(&format!("{told} {read} {held} {pruned}"));
 }

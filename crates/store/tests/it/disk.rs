@@ -74,7 +74,7 @@ fn a_read_only_disk_can_be_read() {
         let mount = "mount --bind \"$FANOUT_STORE_TEST_DIR\" \"$FANOUT_STORE_TEST_DIR\" && \
                      mount -o remount,ro,bind \"$FANOUT_STORE_TEST_DIR\"";
         let Some(lines) = said(in_namespace(mount, "opens", dir, dir)) else { return };
-        assert_eq!(lines, ["state_read_only 9 None"], "{base}");
+        assert_eq!(lines, ["state_read_only 9 None held would"], "{base}");
     }
 }
 
