@@ -3,6 +3,10 @@
 
 use crate::said;
 use expect_test::{Expect, expect};
+use fanout_plan::{Catalog, EffectsSpec, Plan, ToolSpec, ToolboxSpec};
+use serde_json::{Map, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 fn check(text: &str, expected: Expect) {
     expected.assert_eq(&said(text));
@@ -359,4 +363,21 @@ fn json_has_places_too() {
           help: did you mean `tool`?
     "#]]
     .assert_eq(&said);
+}
+
+#[test]
+fn a_key_that_siblings_in_several_directories_name_is_said_once() {
+    let writes = |name: &str, dir: &str| {
+        let effects = EffectsSpec { writes: vec!["file:${args.path}".into()], ..EffectsSpec::default() };
+        let schema = json!({"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]});
+        ToolSpec { base_dir: Some(std::path::Path::new(dir).into()), ..crate::tool(name, schema, Some(effects)) }
+    };
+    let bare = crate::tool("two.bare", json!({"type": "object"}), None);
+    let tools = vec![writes("two.a", "/a"), writes("two.b", "/b"), bare];
+    let catalog =
+        Catalog::new([ToolboxSpec { name: "two".into(), tools, ..ToolboxSpec::default() }]).expect("good tools");
+    let plan = Plan::read("plan.yaml", b"calls: [{id: x, tool: two.bare}]").expect("a plan");
+    let valid = plan.validate(&Arc::new(catalog), Map::new(), &BTreeMap::new()).expect("a valid plan");
+    let message = &valid.warnings[0].message;
+    assert!(message.ends_with("it is taken to write `two`, `file:`"), "{message}");
 }
