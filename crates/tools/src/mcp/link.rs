@@ -1,16 +1,19 @@
 //! One connection to a server (`Link`): a request goes out, and its answer, its failure or its abort comes back.
 //! It does not know how the connection came about, nor what the requests are.
 
+use super::direct::{Direct, Request, is_direct};
 use super::ledger::{Answer, Caller, InFlight, Ledger, RpcError, Slot};
+use super::stdio::number;
 use super::words::{bad_answer, lost};
 use crate::tool::{Aborted, JsonText, Reached, ToolError};
 use rmcp::model::{
     CancelledNotification, CancelledNotificationParam, ClientRequest, GetExtensions, ProtocolVersion, RequestId,
     ServerPeerInfo, ServerResult,
 };
-use rmcp::service::{Peer, PeerRequestOptions};
+use rmcp::service::{Peer, PeerRequestOptions, RequestHandle};
 use rmcp::{RoleClient, ServiceError};
-use std::future::pending;
+use std::future::{Future, pending};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -36,6 +39,8 @@ pub(super) struct Link {
     /// Fires when it has ended, and all that was in flight with it.
     pub(super) ended: CancellationToken,
     pub(super) peer: Peer<RoleClient>,
+    /// How requests get to a server on pipes without the library; absent where the library must know of them.
+    pub(super) direct: Option<Direct>,
 }
 
 /// How a request ended without a result.
@@ -62,29 +67,40 @@ impl Link {
     /// Dropping the future tells the server too.
     pub(super) async fn exchange(
         self: &Arc<Self>,
-        mut request: ClientRequest,
+        request: Request,
         caller: Caller,
         aborted: Option<&Aborted>,
         grace: Duration,
     ) -> Result<JsonText, Ended> {
-        let mut options = PeerRequestOptions::no_options();
-        options.meta = caller.meta.clone();
         let slot = Slot::new(caller);
-        request.extensions_mut().insert(InFlight(Arc::clone(&slot)));
-        let sent = self.peer.send_request_with_option(request, options).await;
-        let Ok(handle) = sent else { return Err(self.gone(&slot)) };
-        let mut open = Open { link: self, slot: &slot, id: Some(handle.id) };
-        let mut response = handle.rx;
-        let abort = async {
+        let mut open = Open { link: self, slot: &slot, id: None };
+        let mut abort = pin!(async {
             match aborted {
                 Some(aborted) => aborted.cancelled().await,
+                None => pending().await,
+            }
+        });
+        let response = match &self.direct {
+            Some(direct) => {
+                open.send(direct, request, abort.as_mut()).await?;
+                None
+            }
+            None => {
+                let handle = self.by_library(request, &slot).await?;
+                open.id = Some(handle.id);
+                Some(handle.rx)
+            }
+        };
+        let response = async {
+            match response {
+                Some(response) => response.await,
                 None => pending().await,
             }
         };
         let ended = tokio::select! {
             biased;
             answer = slot.ended() => Some(answer),
-            response = &mut response => {
+            response = response => {
                 let answer = slot.taken();
                 if answer.is_none() {
                     open.close();
@@ -96,7 +112,7 @@ impl Link {
                 open.close();
                 return slot.taken().map_or_else(|| Err(self.gone(&slot)), read);
             }
-            () = abort => None,
+            () = &mut abort => None,
         };
         if let Some(answer) = ended {
             open.close();
@@ -112,6 +128,16 @@ impl Link {
             Ok(answer) => read(answer),
             Err(_) => Err(Ended::Failed(ToolError::aborted(slot.reached()))),
         }
+    }
+
+    /// Hands a request to the library.
+    async fn by_library(&self, request: Request, slot: &Arc<Slot>) -> Result<RequestHandle<RoleClient>, Ended> {
+        let mut request = request.typed().map_err(Ended::Failed)?;
+        let mut options = PeerRequestOptions::no_options();
+        options.meta = slot.caller.meta.clone();
+        request.extensions_mut().insert(InFlight(Arc::clone(slot)));
+        let sent = self.peer.send_request_with_option(request, options).await;
+        sent.map_err(|_| self.gone(slot))
     }
 
     /// What the library said instead of an answer.
@@ -158,6 +184,23 @@ impl Link {
         }
     }
 
+    /// Tells the server that nobody waits for the answer to a request any more.
+    async fn tell_cancelled(&self, id: RequestId, slot: &Slot) {
+        let param = CancelledNotificationParam::new(Some(id.clone()), Some("nobody waits for it any more".into()));
+        let notification = CancelledNotification::new(param).into();
+        let told = async {
+            // What the library was asked for it has to know of itself.
+            match self.direct.as_ref().filter(|_| number(&id).is_some_and(is_direct)) {
+                // The server never heard of it.
+                Some(_) if slot.withdrawn() => {}
+                Some(direct) => direct.notify(notification).await,
+                None => _ = self.peer.send_notification(notification).await,
+            }
+        };
+        // A server that cannot even be told is as good as gone.
+        let _untold = timeout(CANCEL_SEND_MAX, told).await;
+    }
+
     fn gone(&self, slot: &Slot) -> Ended {
         slot.withdraw();
         Ended::Failed(lost(&self.name, "the connection has ended", "", slot.reached()))
@@ -180,6 +223,32 @@ struct Open<'a> {
 }
 
 impl Open<'_> {
+    /// Sends it without the library.
+    async fn send(
+        &mut self,
+        direct: &Direct,
+        request: Request,
+        abort: Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<(), Ended> {
+        let (id, line) = direct.line(request, self.slot, &self.link.ledger).map_err(Ended::Failed)?;
+        tokio::select! {
+            biased;
+            sent = direct.send(line) => match sent {
+                true => {
+                    self.id = Some(id);
+                    Ok(())
+                }
+                false => Err(self.link.gone(self.slot)),
+            },
+            // A server that reads nothing is not waited for.
+            () = self.link.ended.cancelled() => Err(self.link.gone(self.slot)),
+            () = abort => {
+                self.slot.withdraw();
+                Err(Ended::Failed(ToolError::aborted(Reached::No)))
+            }
+        }
+    }
+
     /// It has ended.
     fn close(&mut self) {
         self.id = None;
@@ -188,9 +257,7 @@ impl Open<'_> {
     /// Tells the server that nobody waits any more.
     async fn cancel(&mut self) {
         let Some(id) = self.id.take() else { return };
-        let told = self.link.peer.send_notification(cancelled(id).into());
-        // A server that cannot even be told is as good as gone.
-        let _untold = timeout(CANCEL_SEND_MAX, told).await;
+        self.link.tell_cancelled(id, self.slot).await;
     }
 }
 
@@ -199,15 +266,9 @@ impl Drop for Open<'_> {
         self.link.ledger.leave(self.slot);
         let Some(id) = self.id.take() else { return };
         self.slot.withdraw();
-        let link = Arc::clone(self.link);
+        let (link, slot) = (Arc::clone(self.link), Arc::clone(self.slot));
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                let _untold = timeout(CANCEL_SEND_MAX, link.peer.send_notification(cancelled(id).into())).await;
-            });
+            runtime.spawn(async move { link.tell_cancelled(id, &slot).await });
         }
     }
-}
-
-fn cancelled(id: RequestId) -> CancelledNotification {
-    CancelledNotification::new(CancelledNotificationParam::new(Some(id), Some("nobody waits for it any more".into())))
 }

@@ -3,6 +3,7 @@
 
 mod answer;
 mod ask;
+mod direct;
 mod grant;
 mod http;
 mod keep;

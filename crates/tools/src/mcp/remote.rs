@@ -1,6 +1,7 @@
 //! A server for a face that hands on what is no tool: resources, prompts, completions, and what it tells.
 //! It does not know what is asked of it.
 
+use super::direct::Request;
 use super::ledger::Caller;
 use super::link::Ended;
 use super::relay::Relayed;
@@ -46,7 +47,7 @@ impl Remote for Elsewhere {
             let meta = relayed.map(|relayed| Relayed::of(&relayed).meta(&server));
             let caller = Caller { id, progress: Progress::none(), peer, meta };
             let request = ClientRequest::CustomRequest(CustomRequest::new(request.method.to_string(), params));
-            let answered = link.exchange(request, caller, None, Duration::ZERO).await;
+            let answered = link.exchange(Request::Other(Box::new(request)), caller, None, Duration::ZERO).await;
             answered.map_err(|ended| match ended {
                 Ended::Rpc(error) => refused(&server.name, &error),
                 Ended::Failed(error) => error,

@@ -2,6 +2,7 @@
 //! lost, ended with its toolbox. It does not know its tools.
 
 use super::ask::{Ours, config};
+use super::direct::{Direct, Request};
 use super::grant::{Grant, Show};
 use super::http::{Inner, Post};
 use super::keep::Kept;
@@ -291,8 +292,9 @@ impl Server {
                     stdio::start(command, &self.shared.processes, Arc::clone(&ledger), &id, &mut texts, line_max);
                 let stdio::Started { leash, pipes, tail, name } = started.await.map_err(|error| (error, false))?;
                 let behind = Behind { leash, tail, name };
+                let direct = pipes.direct();
                 match self.greet(pipes, &ledger).await {
-                    Ok(running) => Ok(self.keep(running, ledger, false, Some(behind))),
+                    Ok(running) => Ok(self.keep(running, ledger, direct, Some(behind))),
                     Err(error) => Err(self.not_greeted(error, behind, &texts).await),
                 }
             }
@@ -305,7 +307,7 @@ impl Server {
                 let failed = Arc::clone(&post.0);
                 let transport = StreamableHttpClientTransport::with_client(post, config);
                 match self.greet(transport, &ledger).await {
-                    Ok(running) => Ok(self.keep(running, ledger, true, None)),
+                    Ok(running) => Ok(self.keep(running, ledger, None, None)),
                     Err(error) => {
                         let failed = super::ledger::lock(&failed.failed).take();
                         let (error, again) = self.unreachable(&error, failed);
@@ -440,18 +442,23 @@ impl Server {
         self: &Arc<Self>,
         running: RunningService<RoleClient, Ours>,
         ledger: Arc<Ledger>,
-        http: bool,
+        direct: Option<Direct>,
         behind: Option<Behind>,
     ) -> Arc<Link> {
+        let http = behind.is_none();
         // Known since it was greeted.
         let info = running.peer().peer_info();
         let info =
             info.unwrap_or_else(|| Arc::new(ServerPeerInfo::new(ProtocolVersion::default(), Default::default())));
+        let is_modern = info.protocol_version >= ProtocolVersion::V_2026_07_28;
         let link = Link {
             name: Arc::clone(&self.name),
             ledger,
             http,
-            streams: http && info.protocol_version >= ProtocolVersion::V_2026_07_28,
+            streams: http && is_modern,
+            // By the newer revision requests say who asks, and what a server asks is refused while nothing is asked of
+            // it: the library does both.
+            direct: direct.filter(|_| !is_modern),
             info,
             ended: CancellationToken::new(),
             peer: running.peer().clone(),
@@ -569,7 +576,7 @@ async fn listen(server: Weak<Server>, link: Arc<Link>) {
             if !nothing {
                 // It lasts as long as the connection does; a server that ends it, or will not listen, has its reasons.
                 let caller = Caller::nobody(&link.name);
-                let _ended = link.exchange(request, caller, None, Duration::ZERO).await;
+                let _ended = link.exchange(Request::Other(Box::new(request)), caller, None, Duration::ZERO).await;
             }
             std::future::pending::<()>().await;
         };

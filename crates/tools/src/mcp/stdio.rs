@@ -1,6 +1,7 @@
 //! A server that is a program: started on a leash, spoken to line by line (`Pipes`), ended politely.
 //! It does not know what the lines mean beyond who waits for them.
 
+use super::direct::{Direct, is_direct};
 use super::ledger::{Handed, InFlight, Ledger, Slot, Where, lock};
 use super::wire;
 use super::words::{Texts, not_started};
@@ -128,9 +129,9 @@ pub(super) async fn start(
 }
 
 /// One line on its way to a server.
-struct Line {
-    bytes: Vec<u8>,
-    slot: Option<Arc<Slot>>,
+pub(super) struct Line {
+    pub(super) bytes: Vec<u8>,
+    pub(super) slot: Option<Arc<Slot>>,
 }
 
 /// Both pipes of a server, as the library wants them.
@@ -237,6 +238,11 @@ impl Transport<RoleClient> for Pipes {
 }
 
 impl Pipes {
+    /// A way to the server beside the library's.
+    pub(super) fn direct(&self) -> Option<Direct> {
+        self.out.as_ref().map(|out| Direct::new(out.downgrade()))
+    }
+
     /// The next message for the library.
     fn heard(&mut self) -> Option<ServerJsonRpcMessage> {
         let greeting = &self.greeting;
@@ -295,7 +301,8 @@ fn fail(ledger: &Ledger, id: u64, why: ToolError) -> Option<ServerJsonRpcMessage
     let slot = ledger.find(id)?;
     ledger.leave(&slot);
     slot.end(super::ledger::Answer::Failed(why));
-    Some(done(id))
+    // Of some the library knows nothing.
+    (!is_direct(id)).then(|| done(id))
 }
 
 /// Takes one line, which is a message, or several, or nothing that could be understood.
@@ -332,6 +339,8 @@ pub(super) fn take_one(ledger: &Ledger, text: &str, from: Where<'_>) -> Option<S
 
 fn hand(ledger: &Ledger, heard: wire::Heard<'_>, text: &str, from: Where<'_>) -> Option<ServerJsonRpcMessage> {
     match ledger.hear(heard, from) {
+        // The library knows nothing of it.
+        Handed::Answered(id) if is_direct(id) => None,
         Handed::Answered(id) => Some(done(id)),
         // Late, or sent twice.
         Handed::Unknown(id) if !ledger.is_greeting(id) => None,

@@ -3,13 +3,14 @@
 
 use super::answer::{self, Bounds};
 use super::ask::ask;
+use super::direct::{Calling, Request, not_an_object};
 use super::ledger::Caller;
 use super::link::Ended;
 use super::relay::Relayed;
 use super::server::{END_GRACE, Server, spill_dir};
 use super::words::{bad_answer, refused};
 use crate::tool::{Attempt, JsonText, Reached, Tool, ToolError, ToolFuture, ToolOutput, ToolResult};
-use rmcp::model::{CallToolRequest, CallToolRequestParams, ClientRequest, InputResponses};
+use rmcp::model::InputResponses;
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -67,17 +68,17 @@ impl Call {
         if attempt.aborted.is_cancelled() {
             return Err(ToolError::aborted(Reached::No));
         }
-        let args: Value =
-            serde_json::from_str(attempt.args.get()).map_err(|error| not_an_object(&error.to_string()))?;
-        let Value::Object(args) = args else { return Err(not_an_object("it is no object")) };
+        if !attempt.args.get().starts_with('{') {
+            return Err(not_an_object("it is none"));
+        }
         let link = tokio::select! {
             biased;
             () = attempt.aborted.cancelled() => return Err(ToolError::aborted(Reached::No)),
             link = self.server.link() => link?,
         };
         let mut caller = Caller::of(&attempt);
-        let mut params = CallToolRequestParams::new(self.own.to_string());
-        params.arguments = Some(args);
+        let (name, args) = (Arc::clone(&self.own), attempt.args.clone());
+        let mut calling = Calling { name, args, input_responses: None, request_state: None };
         let mut relays = false;
         if link.is_modern() {
             let relayed = attempt.peer.as_ref().and_then(|peer| peer.relayed(&attempt.id));
@@ -85,11 +86,11 @@ impl Call {
             caller.meta = Some(relayed.meta(&self.server));
             if let Some(rounds) = relayed.rounds {
                 relays = true;
-                (params.input_responses, params.request_state) = (rounds.input_responses, rounds.request_state);
+                (calling.input_responses, calling.request_state) = (rounds.input_responses, rounds.request_state);
             }
         }
         for _ in 0..ROUNDS_MAX {
-            let request = ClientRequest::CallToolRequest(CallToolRequest::new(params.clone()));
+            let request = Request::Call(calling.clone());
             let answered = link.exchange(request, caller.clone(), Some(&attempt.aborted), self.grace).await;
             let whole = answered.map_err(|ended| match ended {
                 Ended::Rpc(error) => refused(&self.server.name, &error),
@@ -104,8 +105,8 @@ impl Call {
                 Some("input_required") => {
                     let asked = called.input_requests.map(|raw| serde_json::from_str(raw.get())).transpose();
                     let asked = asked.map_err(|error| bad_answer(&self.server.name, &error.to_string()))?;
-                    params.request_state = called.request_state;
-                    params.input_responses = Some(self.asked(&attempt, &caller, asked.unwrap_or_default()).await?);
+                    calling.request_state = called.request_state;
+                    calling.input_responses = Some(self.asked(&attempt, &caller, asked.unwrap_or_default()).await?);
                 }
                 Some("task") => return Err(bad_answer(&self.server.name, "a task, which it was not asked for")),
                 _ => return self.result(whole).await,
@@ -161,10 +162,4 @@ impl Call {
         }
         read()
     }
-}
-
-fn not_an_object(why: &str) -> ToolError {
-    ToolError::permanent(format!("the arguments are not a JSON object: {why}"))
-        .code("args_mismatch")
-        .reached(Reached::No)
 }
