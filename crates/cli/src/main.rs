@@ -23,6 +23,7 @@ mod mcp;
 mod page;
 mod peer;
 mod pictures;
+mod pipes;
 mod plan_view;
 mod run;
 mod runs;

@@ -5,6 +5,7 @@ use crate::args::{Expose, McpArgs, When};
 use crate::diagnostics::{self, Texts};
 use crate::follow::Signals;
 use crate::load::{self, Kept, Refused};
+use crate::pipes;
 use crate::text::{self, Paint};
 use fanout::{Diagnostic, Engine};
 use fanout_server::Gateway;
@@ -46,7 +47,7 @@ pub(crate) async fn main(args: &McpArgs, color: When) -> Result<ExitCode, Refuse
     let gateway = Gateway::new(engine, expose);
     let stop = async move { _ = signals.next().await };
     let (served, what) = match face {
-        None => (gateway.serve(tokio::io::stdin(), tokio::io::stdout(), stop).await, "standard input cannot be read"),
+        None => (gateway.serve(pipes::input(), pipes::output(), stop).await, "standard input cannot be read"),
         Some((token, (listener, url))) => {
             text::print(&format!("{url}\n"));
             (gateway.serve_http(listener, token, stop).await, "the address cannot be listened to any more")

@@ -2,9 +2,12 @@
 //! It does not know how the gateway works.
 
 use super::served;
-use fanout_tests::{Folder, fanout, peers, root};
+use fanout_tests::{Folder, PATIENCE, fanout, peers, root};
 use serde_json::Value;
-use std::process::Command;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
 
 /// A folder with three servers behind a toolbox file, and the command of the gateway before them.
 fn gateway() -> (Folder, Vec<String>) {
@@ -91,4 +94,36 @@ fn the_client_of_the_python_sdk_finds_all_it_expects() {
     assert!(progress.len() >= 2 && progress.is_sorted(), "{progress:?}");
     assert!(got["absent"][0] == true && text("absent").contains("ENOENT"), "{}", text("absent"));
     assert!(got["unknown"][0] == true && text("unknown").contains("no-such-tool"), "{}", text("unknown"));
+}
+
+/// Clients that run on Node have sockets where others have pipes. More than fits in either goes both ways.
+#[test]
+fn clients_are_answered_whole_on_pipes_and_on_sockets() {
+    let folder = Folder::new();
+    folder.write("fanout.toml", "[tools.nothing]\nargv = [\"true\"]\n");
+    let id = "x".repeat(1 << 20);
+    let ask = format!("{{\"jsonrpc\":\"2.0\",\"id\":\"{id}\",\"method\":\"ping\"}}\n");
+    let expected = format!("{{\"jsonrpc\":\"2.0\",\"id\":\"{id}\",\"result\":{{}}}}\n");
+    let answered = |mut input: Box<dyn Write>, output: Box<dyn Read>| {
+        input.write_all(ask.as_bytes()).expect("it reads");
+        let mut line = String::new();
+        let mut output = BufReader::new(output);
+        output.read_line(&mut line).expect("it writes");
+        assert!(line == expected, "{} bytes of {}", line.len(), expected.len());
+    };
+
+    let mut pipes = folder.command(&["mcp"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+    let (input, output) = (pipes.stdin.take().expect("a pipe"), pipes.stdout.take().expect("a pipe"));
+    answered(Box::new(input), Box::new(output));
+    assert!(pipes.wait().expect("it ends with its client").success());
+
+    let (ours, theirs) = UnixStream::pair().expect("sockets");
+    let mut command = folder.command(&["mcp"]);
+    command.stdin(OwnedFd::from(theirs.try_clone().expect("a socket"))).stdout(OwnedFd::from(theirs));
+    let mut sockets = command.spawn().expect("it starts");
+    drop(command);
+    ours.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    answered(Box::new(ours.try_clone().expect("a socket")), Box::new(ours.try_clone().expect("a socket")));
+    drop(ours);
+    assert!(sockets.wait().expect("it ends with its client").success());
 }
