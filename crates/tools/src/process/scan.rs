@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The environment is read up to here; the kernel allows at most 6 MiB by default.
@@ -69,6 +70,12 @@ impl Environ {
         self.0.is_empty()
     }
 
+    /// Only the entries that marks are made of.
+    fn marking(&self) -> Environ {
+        let ours: Vec<&[u8]> = self.entries().filter(|entry| entry.starts_with(b"FANOUT_")).collect();
+        Environ(ours.join(&0))
+    }
+
     /// The value of a variable.
     pub(crate) fn get(&self, name: &str) -> Option<&[u8]> {
         self.entries().find_map(|e| e.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
@@ -118,17 +125,18 @@ struct Family {
 }
 
 fn family(mark: &Mark) -> Family {
+    let look = Look::from_now_on();
     let (mut marked, mut forming) = (HashSet::new(), Vec::new());
     let mut parent_of = HashMap::new();
-    for_each(|pid, environ| {
+    for Seen { pid, environ, parent, is_forming } in &look.seen {
         if environ.get(GUARD_ENTRY).is_some() {
         } else if mark.is_borne_by(environ) {
-            marked.insert(pid);
-        } else if let Some(stat) = Stat::of(pid).filter(|stat| !stat.is_dead) {
-            parent_of.insert(pid, stat.parent);
-            forming.extend((environ.is_empty() && stat.is_forming).then_some(pid));
+            marked.insert(*pid);
+        } else if let Some(parent) = parent {
+            parent_of.insert(*pid, *parent);
+            forming.extend(is_forming.then_some(*pid));
         }
-    });
+    }
     // What a bearer started with another environment belongs to it as long as it is below it.
     let mut below: HashSet<i32> = HashSet::new();
     while !marked.is_empty() {
@@ -143,6 +151,50 @@ fn family(mark: &Mark) -> Family {
         below.extend(more);
     }
     Family { marked, below, forming }
+}
+
+/// A look at all processes. It takes milliseconds, and many may want one at the same time, as when many servers end: all
+/// who wait while one is under way share the next.
+struct Look {
+    begun: Instant,
+    seen: Vec<Seen>,
+}
+
+/// A process as it was seen.
+struct Seen {
+    pid: i32,
+    /// Of its environment what marks are made of.
+    environ: Environ,
+    /// `None` of one that is dead.
+    parent: Option<i32>,
+    /// It has no environment yet.
+    is_forming: bool,
+}
+
+impl Look {
+    /// A look that began after this was called.
+    fn from_now_on() -> Arc<Look> {
+        static LAST: Mutex<Option<Arc<Look>>> = Mutex::new(None);
+        let wanted = Instant::now();
+        // Nothing is half done in it.
+        let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = last.as_ref().filter(|last| last.begun > wanted) {
+            return Arc::clone(last);
+        }
+        Arc::clone(last.insert(Arc::new(Look::new())))
+    }
+
+    fn new() -> Look {
+        let begun = Instant::now();
+        let mut seen = Vec::new();
+        for_each(|pid, environ| {
+            let stat = Stat::of(pid).filter(|stat| !stat.is_dead);
+            let parent = stat.as_ref().map(|stat| stat.parent);
+            let is_forming = environ.is_empty() && stat.is_some_and(|stat| stat.is_forming);
+            seen.push(Seen { pid, environ: environ.marking(), parent, is_forming });
+        });
+        Look { begun, seen }
+    }
 }
 
 /// How long what is becoming another program is waited for: far longer than that takes.
@@ -268,6 +320,32 @@ mod tests {
         assert!(!stat("kworker/0:1", 'I', 0x420_8060, 0, 0).is_forming);
         assert!(!stat("ending", 'R', 0x40_0004, 0, 0).is_forming);
         assert!(stat("gone", 'Z', 0x40_0004, 0, 0).is_dead);
+    }
+
+    /// One is under way when the others come: what it passed by already is seen by the next, which they share.
+    #[test]
+    fn a_look_begins_when_it_is_wanted_or_later() {
+        let before = Instant::now();
+        let looks: Vec<Arc<Look>> = std::thread::scope(|scope| {
+            let look = || {
+                let wanted = Instant::now();
+                let look = Look::from_now_on();
+                assert!(look.begun >= wanted);
+                look
+            };
+            let all: Vec<_> = (0..64).map(|_| scope.spawn(look)).collect();
+            all.into_iter().map(|one| one.join().unwrap()).collect()
+        });
+        let me = getpid().as_raw_nonzero().get();
+        let is_child_of = |parent: i32| move |seen: &Seen| seen.parent == Some(parent);
+        assert!(looks.iter().all(|look| look.begun > before && !look.seen.iter().any(|seen| seen.pid == me)));
+        let mut child = std::process::Command::new("sleep").arg("60").env("FANOUT_CALL", "look").spawn().unwrap();
+        let look = Look::from_now_on();
+        let found = look.seen.iter().find(|seen| is_child_of(me)(seen) && seen.environ.get("FANOUT_CALL").is_some());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let found = found.expect("the child, which was there before");
+        assert_eq!(found.environ.0, b"FANOUT_CALL=look");
     }
 
     #[test]
