@@ -158,7 +158,11 @@ mod by_results {
         client.send(calling(2, asks(), "run_plan", plan.clone(), Some((&state, says(&key, "accept"))))).await;
         let (state, key, text) = asked(&client.next().await);
         assert!(text.contains("\"value\": \"two\""), "{text}");
-        client.send(calling(3, asks(), "run_plan", plan, Some((&state, says(&key, "accept"))))).await;
+        let mut last = calling(3, asks(), "run_plan", plan, Some((&state, says(&key, "accept"))));
+        last["params"]["_meta"]["progressToken"] = json!("third");
+        client.send(last).await;
+        // Progress is told to the request that the plan is under way for now.
+        assert_eq!(client.next().await["params"]["progressToken"], "third");
         let answer = client.next().await;
         assert_eq!(answer["id"], 3);
         assert!(text_of(&answer).contains("put"), "{answer}");
