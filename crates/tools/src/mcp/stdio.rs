@@ -322,23 +322,25 @@ fn take(ledger: &Ledger, line: &[u8], ready: &mut VecDeque<ServerJsonRpcMessage>
     }
     // What is no JSON is a program that prints what it should not; it is passed over.
     if text.starts_with('{') {
-        let mended = characters::mended(text);
-        let text = mended.as_deref().unwrap_or(text);
-        let heard = wire::read(text).map_err(|error| format!("what is not JSON: {error}"))?;
-        ready.extend(hand(ledger, heard, text, Where::Pipe));
+        ready.extend(read_one(ledger, text, Where::Pipe)?);
     }
     Ok(())
 }
 
-/// Takes one message; what of it is for the library.
+/// Takes one message, and passes over what cannot be read; what of it is for the library.
 pub(super) fn take_one(ledger: &Ledger, text: &str, from: Where<'_>) -> Option<ServerJsonRpcMessage> {
-    let mended = characters::mended(text);
-    let text = mended.as_deref().unwrap_or(text);
-    hand(ledger, wire::read(text).ok()?, text, from)
+    read_one(ledger, text, from).ok().flatten()
 }
 
-fn hand(ledger: &Ledger, heard: wire::Heard<'_>, text: &str, from: Where<'_>) -> Option<ServerJsonRpcMessage> {
-    match ledger.hear(heard, from) {
+/// Takes one message; what of it is for the library.
+///
+/// # Errors
+/// Why it cannot be read.
+fn read_one(ledger: &Ledger, text: &str, from: Where<'_>) -> Result<Option<ServerJsonRpcMessage>, String> {
+    let mended = characters::mended(text);
+    let text = mended.as_deref().unwrap_or(text);
+    let heard = wire::read(text).map_err(|error| format!("what is not JSON: {error}"))?;
+    Ok(match ledger.hear(heard, from) {
         // The library knows nothing of it.
         Handed::Answered(id) if is_direct(id) => None,
         Handed::Answered(id) => Some(done(id)),
@@ -346,7 +348,7 @@ fn hand(ledger: &Ledger, heard: wire::Heard<'_>, text: &str, from: Where<'_>) ->
         Handed::Unknown(id) if !ledger.is_greeting(id) => None,
         Handed::Unknown(_) | Handed::Library => serde_json::from_str(text).ok(),
         Handed::Done => None,
-    }
+    })
 }
 
 /// Writes lines, as many at once as there are, until nobody has any more or the server reads no more.
