@@ -84,7 +84,7 @@ async fn warn(engine: Engine, paint: Paint) {
 
 fn say(problems: &[Diagnostic], paint: Paint) {
     if !problems.is_empty() {
-        text::say(&diagnostics::render(problems, &Texts::default(), text::terminal_size().1, paint));
+        crate::say_problems(problems, &Texts::default(), paint);
     }
 }
 

@@ -184,9 +184,7 @@ impl<'a> Shown<'a> {
         let Followed { report, killed_by } = follow(signals, run, how).await;
         let problems: Vec<Diagnostic> = engine.toolbox_problems().into_values().flatten().collect();
         if !problems.is_empty() {
-            let problems = diagnostics::of_change(&problems);
-            let texts = diagnostics::Texts::default();
-            text::say(&diagnostics::render(&problems, &texts, text::terminal_size().1, self.paint));
+            crate::say_problems(&diagnostics::of_change(&problems), &diagnostics::Texts::default(), self.paint);
         }
         // From here on nothing of it runs; what is left behind is ended before the account, not after.
         drop(engine);
