@@ -21,7 +21,7 @@ const BYTES: usize = 1_000;
 /// Ten thousand GETs of a kilobyte, and what the memory of ours grows by between the first round and the last.
 pub(crate) fn rows(size: Size) -> Result<Vec<Row>> {
     let calls = size.of(10_000);
-    let rounds = size.rounds(5);
+    let rounds = size.rounds(20);
     let (ours, peer, grown) = inside(async move {
         let url = serve().await?;
         let engine = engine(&url).await?;

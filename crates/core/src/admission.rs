@@ -20,6 +20,9 @@ use crate::types::*;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
+/// Room for so many notes about calls that became ready is kept from one decision to the next.
+const FRESH_KEPT: usize = 4_096;
+
 /// Ready calls of one run with the same settings.
 #[derive(Debug)]
 pub(crate) struct Class {
@@ -92,6 +95,11 @@ impl Admission {
         self.kept_calls = Vec::new();
     }
 
+    /// So many calls come, most of which may be ready at once.
+    pub(crate) fn expect(&mut self, calls: usize) {
+        self.fresh.reserve(calls);
+    }
+
     fn settings(&self, class: u32) -> &Settings {
         &self.classes[class as usize].as_ref().expect("a class of a run").settings
     }
@@ -119,12 +127,17 @@ impl Core {
             }
             self.try_class(class);
         }
-        for (slot, readied) in std::mem::take(&mut self.admission.fresh) {
+        self.admission.ageing.reserve(self.admission.fresh.len());
+        let mut fresh = std::mem::take(&mut self.admission.fresh);
+        for (slot, readied) in fresh.drain(..) {
             if self.is_ready_since(slot, readied) {
                 let due = policy::ages_at(self.admission.starts, self.open_calls);
                 let last = self.admission.ageing.back().map_or(0, |x| x.0);
                 self.admission.ageing.push_back((due.max(last), slot, readied));
             }
+        }
+        if fresh.capacity() <= FRESH_KEPT {
+            self.admission.fresh = fresh;
         }
     }
 

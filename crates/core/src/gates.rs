@@ -138,8 +138,9 @@ impl Gates {
     pub(crate) fn give_back(&mut self, id: LimitId, amount: u64) {
         let Some(limit) = self.limits.get_mut(&id) else { return };
         limit.used -= amount;
-        if !limit.parked.is_empty() && !self.planted.is(Fault::WakeLost) {
-            self.freed.push(GateId::Limit(id));
+        let gate = GateId::Limit(id);
+        if !limit.parked.is_empty() && self.freed.last() != Some(&gate) && !self.planted.is(Fault::WakeLost) {
+            self.freed.push(gate);
         }
     }
 

@@ -273,6 +273,9 @@ impl Core {
     /// What follows for those who waited for a flight. Where it gave them nothing, the end of the leader may be theirs
     /// too (`on_failure: stop`), so that is drawn first.
     pub(crate) fn landed(&mut self, leader: u32, joined: Joined, succeeded: bool) {
+        if joined.is_empty() {
+            return;
+        }
         let call = self.call_ref(leader);
         for (_, slot) in joined {
             match succeeded {

@@ -5,7 +5,7 @@ use crate::defaults;
 use crate::handle::{CURRENT, Current, EngineInner, inline};
 use crate::message::Message;
 use crate::promise;
-use fanout_core::AttemptRef;
+use fanout_core::{AttemptRef, Time};
 use fanout_plan::{Catalog, CatalogTool, ToolId, ToolKind};
 use fanout_tools::{
     Aborted, Attempt, AttemptId, Ear, ErrorClass, JsonText, Peer, Progress, Reached, Tool, ToolError, ToolFuture,
@@ -20,7 +20,6 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::AbortHandle;
-use tokio::time::Instant;
 
 /// The adapters of an engine and the attempts that run in tasks.
 pub(crate) struct Attempts {
@@ -78,9 +77,17 @@ impl AnyTool {
 
 /// An attempt in a task.
 pub(crate) struct Live {
-    pub(crate) started: Instant,
+    pub(crate) started: Time,
     aborted: Aborted,
     task: AbortHandle,
+}
+
+/// What became of an attempt that was started; `inline` is its tool where it was polled in the driver.
+pub(crate) enum Started {
+    /// It has ended.
+    Ended { result: ToolResult, inline: Option<ToolId> },
+    /// The inbox will hear of it.
+    Goes { inline: Option<ToolId> },
 }
 
 /// What is needed to start an attempt.
@@ -123,9 +130,8 @@ impl Attempts {
         }
     }
 
-    /// Starts an attempt at `started`. One that ends at once gives its result and the moment after it; of another
-    /// the inbox will hear.
-    pub(crate) fn start(&mut self, start: ToStart, started: Instant) -> Option<(ToolResult, Instant)> {
+    /// Starts an attempt at `started`. Whoever calls this says how long a poll took ([`Attempts::polled`]).
+    pub(crate) fn start(&mut self, start: ToStart, started: Time) -> Started {
         let ToStart { attempt, tool, run, call, args, progress, ear, peer } = start;
         let mut progress = if progress { self.progress(attempt) } else { Progress::none() };
         if let Some(ear) = ear {
@@ -141,9 +147,9 @@ impl Attempts {
                 Ok(future) => {
                     let promise = entry.promise.clone();
                     self.spawn(attempt, future, aborted, started, promise);
-                    None
+                    Started::Goes { inline: None }
                 }
-                Err(panic) => Some((Err(panicked(&*panic)), Instant::now())),
+                Err(panic) => Started::Ended { result: Err(panicked(&*panic)), inline: None },
             };
         }
         let given = Attempt { args, id, aborted: self.spare.clone(), progress, peer };
@@ -156,18 +162,21 @@ impl Attempts {
                 }
             }))
         };
-        let polled = inline(attempt, poll);
-        let now = Instant::now();
-        entry.polled(now.duration_since(started));
-        match polled {
-            Ok(Ok(result)) => Some((result, now)),
+        let inline = Some(tool);
+        match crate::handle::inline(attempt, poll) {
+            Ok(Ok(result)) => Started::Ended { result, inline },
             Ok(Err(future)) => {
                 let aborted = std::mem::take(&mut self.spare);
                 self.spawn(attempt, future, aborted, started, None);
-                None
+                Started::Goes { inline }
             }
-            Err(panic) => Some((Err(panicked(&*panic)), now)),
+            Err(panic) => Started::Ended { result: Err(panicked(&*panic)), inline },
         }
+    }
+
+    /// A poll in the driver of an attempt of this tool took this long.
+    pub(crate) fn polled(&mut self, tool: ToolId, took: Duration) {
+        self.tools[tool.0 as usize].polled(took);
     }
 
     fn progress(&self, attempt: AttemptRef) -> Progress {
@@ -183,7 +192,7 @@ impl Attempts {
         attempt: AttemptRef,
         future: ToolFuture,
         aborted: Aborted,
-        started: Instant,
+        started: Time,
         promise: Option<Arc<CatalogTool>>,
     ) {
         let current = Current { home: Arc::clone(&self.home), attempt };

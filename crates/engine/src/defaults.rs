@@ -39,6 +39,10 @@ pub(crate) const TURN_MAX: Duration = Duration::from_millis(1);
 /// How many actions are done before the inbox and the clock are looked at again.
 pub(crate) const TURN_ACTIONS: u32 = 1_024;
 
+/// So few actions after a look at the clock it is not looked at again for the start of an attempt: they take less than
+/// a report shows, and the look would cost as much as one of them.
+pub(crate) const CLOCK_ACTIONS: u32 = 4;
+
 /// How many actions are done before it is looked whether what is to be remembered is handed over early: some dozen
 /// microseconds.
 pub(crate) const REMEMBER_ACTIONS: u32 = 32;

@@ -147,7 +147,7 @@ pub(crate) fn answer(run: &mut RunData, tables: &Tables, call: CallRef) {
     if reply.is_closed() {
         return;
     }
-    let report = call_report(run, tables, call, slot, &mut Totals::default());
+    let report = call_report(run, tables, call, slot, None, &mut Totals::default());
     // Fails only when nobody waits for it any more.
     let _ = reply.send(Ok(submitted::CallEnd {
         id: report.id,
@@ -210,12 +210,11 @@ impl EndedRun {
         let mut calls = Vec::with_capacity(run.slots.len() + run.counts.elements);
         for place in 0..run.slots.len() {
             for call in run.with_elements(run.serial(place)) {
-                let Some(slot) = run.slot(call) else { continue };
-                ran_ns = ran_ns.saturating_add(slot.ran_ns);
-                let report = call_report(&run, &tables, call, slot, &mut waits);
                 // Taken instead of shared, since nobody looks into the run any more.
                 let result = run.slot_mut(call).and_then(|slot| slot.take_result());
-                calls.push(CallReport { result, ..report });
+                let Some(slot) = run.slot(call) else { continue };
+                ran_ns = ran_ns.saturating_add(slot.ran_ns);
+                calls.push(call_report(&run, &tables, call, slot, result, &mut waits));
             }
         }
         let calls_ms = ms(ran_ns);
@@ -306,8 +305,15 @@ fn cache_report(run: &RunData, tables: &Tables) -> Option<CacheReport> {
     (!report.tools.is_empty()).then_some(report)
 }
 
-/// The account of a call but for its result.
-fn call_report(run: &RunData, tables: &Tables, call: CallRef, slot: &Slot, totals: &mut Totals) -> CallReport {
+/// The account of a call, with this as its result.
+fn call_report(
+    run: &RunData,
+    tables: &Tables,
+    call: CallRef,
+    slot: &Slot,
+    result: Option<JsonText>,
+    totals: &mut Totals,
+) -> CallReport {
     let end = run.end(slot);
     let more = slot.more.as_ref();
     let usage = more.and_then(|more| more.usage);
@@ -329,7 +335,7 @@ fn call_report(run: &RunData, tables: &Tables, call: CallRef, slot: &Slot, total
         id: run.call_id(call),
         tool: tables.catalog.tool(run.tool(call)).spec.name.clone(),
         outcome: end.map_or(crate::event::Outcome::Cancelled, |end| outcome(end.outcome)),
-        result: None,
+        result,
         error: more.and_then(|more| more.error.clone()),
         attempts: end.map_or(0, |end| end.attempts),
         attempt_times: end.map_or_else(Vec::new, |end| attempt_times(run, call, end)),

@@ -6,8 +6,8 @@ const REPLACEMENT: &str = "\\ufffd";
 
 /// JSON in which every escaped character is a whole one; `None` where that is so already.
 pub(crate) fn mended(json: &str) -> Option<String> {
-    // Hardly any JSON has one of these.
-    if !json.contains("\\ud") && !json.contains("\\uD") {
+    // Much JSON escapes nothing, which is seen quickest, and hardly any has one of these.
+    if !json.contains('\\') || (!json.contains("\\ud") && !json.contains("\\uD")) {
         return None;
     }
     let halves = halves(json.as_bytes());

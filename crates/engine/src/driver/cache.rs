@@ -303,19 +303,19 @@ impl Driver {
         }
     }
 
-    /// The first attempt of a call starts: it was not handed a result, if it could have been.
-    pub(super) fn count_miss(&mut self, call: CallRef) {
-        let Some(run) = self.runs.get_mut(&call.run) else { return };
-        if !run.settings.without_cache() && reuse::policy(run.call(call)).is_some() {
-            let tool = run.tool(call);
-            run.cache.entry(tool).or_default().misses += 1;
-        }
-    }
-
     fn counts(&mut self, call: CallRef) -> Option<&mut CacheCounts> {
         let run = self.runs.get_mut(&call.run)?;
         let tool = run.tool(call);
         Some(run.cache.entry(tool).or_default())
+    }
+}
+
+/// The first attempt of a call starts: it was not handed a result, if it could have been.
+pub(super) fn count_miss(run: &mut RunData, call: CallRef) {
+    let valid = run.call(call);
+    if valid.settings.cache.is_some() && !run.settings.without_cache() && reuse::policy(valid).is_some() {
+        let tool = valid.tool;
+        run.cache.entry(tool).or_default().misses += 1;
     }
 }
 

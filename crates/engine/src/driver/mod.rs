@@ -2,7 +2,7 @@
 //! It does not know why anything happens next (the core does), nor how a tool is called (adapters do).
 
 use crate::approval::{self, Approve};
-use crate::attempts::{Attempts, ToStart};
+use crate::attempts::{Attempts, Started, ToStart};
 use crate::durable::{Owned, wall_clock};
 use crate::ended::{self, EndedRun};
 use crate::event::{RunOutcome, What};
@@ -58,10 +58,12 @@ pub(crate) struct Driver {
     base: Time,
     /// The clock as of the last look; the core never sees it go back.
     now: Time,
+    /// Actions done since that look.
+    done_since: u32,
     /// Runs that may have events to hand out.
     touched: Vec<RunId>,
     /// Results of attempts of durable runs, to be told when all that came before them is done.
-    done: VecDeque<(AttemptRef, ToolResult, Instant)>,
+    done: VecDeque<(AttemptRef, ToolResult, Time)>,
     /// Values that may be handed on.
     kept: Kept,
     /// What is remembered, where there is a journal.
@@ -97,6 +99,7 @@ impl Driver {
             inbox,
             origin: Instant::now(),
             now: Time(0),
+            done_since: 0,
             base: wall_clock(),
             touched: Vec::new(),
             done: VecDeque::new(),
@@ -238,11 +241,8 @@ impl Driver {
     }
 
     fn look_at_clock(&mut self) {
-        self.set_clock(Instant::now());
-    }
-
-    fn set_clock(&mut self, instant: Instant) {
-        self.now = self.now.max(self.time_of(instant));
+        self.now = self.now.max(self.time_of(Instant::now()));
+        self.done_since = 0;
     }
 
     fn flush(&mut self) {
@@ -470,6 +470,7 @@ impl Driver {
     // ---- what the core orders ----
 
     fn perform(&mut self, action: Action) {
+        self.done_since += 1;
         match action {
             Action::Resolve { call, again } => {
                 self.touch(call.run);
@@ -562,13 +563,13 @@ impl Driver {
         if attempt.attempt > 1 {
             // The one before may have been given up without having ended.
             self.give_up(AttemptRef { call, attempt: attempt.attempt - 1 });
-        } else {
-            self.count_miss(call);
         }
         self.touch(call.run);
         let Some(run) = self.runs.get_mut(&call.run) else { return };
         if attempt.attempt > 1 {
             run.breaks.over(call, self.now);
+        } else {
+            cache::count_miss(run, call);
         }
         run.note(self.now, |run| Happened::Started {
             call: call.into(),
@@ -601,16 +602,31 @@ impl Driver {
             ear: run.telling.as_ref().map(Telling::ear),
             peer: run.peer.clone(),
         };
-        // Looked at anew, since what was done before in this turn is not this attempt's time.
-        let started = Instant::now();
-        if let Some((result, now)) = self.attempts.start(start, started) {
-            self.set_clock(now);
-            self.finished(attempt, result, started);
+        // What was done since the last look is not this attempt's time, unless it is next to nothing: as after an
+        // attempt that ended at once.
+        if self.done_since > defaults::CLOCK_ACTIONS {
+            self.look_at_clock();
+        }
+        let started = self.now;
+        match self.attempts.start(start, started) {
+            Started::Ended { result, inline } => {
+                self.look_at_clock();
+                if let Some(tool) = inline {
+                    self.attempts.polled(tool, self.now.since(started));
+                }
+                self.finished(attempt, result, started);
+            }
+            Started::Goes { inline } => {
+                if let Some(tool) = inline {
+                    self.look_at_clock();
+                    self.attempts.polled(tool, self.now.since(started));
+                }
+            }
         }
     }
 
     /// An attempt ended: told at once, or of a durable run behind all that came before.
-    fn finished(&mut self, attempt: AttemptRef, result: ToolResult, started: Instant) {
+    fn finished(&mut self, attempt: AttemptRef, result: ToolResult, started: Time) {
         if self.memory.is_some() {
             self.done.push_back((attempt, result, started));
         } else {
@@ -618,8 +634,8 @@ impl Driver {
         }
     }
 
-    fn finish(&mut self, attempt: AttemptRef, mut result: ToolResult, started: Instant) {
-        let ran = self.now.since(self.time_of(started)).as_nanos();
+    fn finish(&mut self, attempt: AttemptRef, mut result: ToolResult, started: Time) {
+        let ran_ns = self.now.0.saturating_sub(started.0);
         let Some(run) = self.runs.get_mut(&attempt.call.run) else { return };
         let whole = match &mut result {
             Ok(output) => output.whole.take(),
@@ -627,7 +643,7 @@ impl Driver {
         };
         run.note_whole(attempt.call, whole);
         let Some(slot) = run.slot_mut(attempt.call) else { return };
-        slot.ran_ns = slot.ran_ns.saturating_add(u64::try_from(ran).unwrap_or(u64::MAX));
+        slot.ran_ns = slot.ran_ns.saturating_add(ran_ns);
         let end = match result {
             Ok(output) => {
                 slot.set_text(Some(output.value));
@@ -664,10 +680,10 @@ impl Driver {
     /// Nobody waits for this attempt any more, whether or not it has ended.
     fn give_up(&mut self, attempt: AttemptRef) {
         let Some(live) = self.attempts.give_up(attempt) else { return };
-        let ran = self.now.since(self.time_of(live.started)).as_nanos();
+        let ran_ns = self.now.0.saturating_sub(live.started.0);
         self.note(attempt.call.run, |_| Some(Fact::GivenUp { attempt: attempt.into() }));
         if let Some(slot) = self.runs.get_mut(&attempt.call.run).and_then(|run| run.slot_mut(attempt.call)) {
-            slot.ran_ns = slot.ran_ns.saturating_add(u64::try_from(ran).unwrap_or(u64::MAX));
+            slot.ran_ns = slot.ran_ns.saturating_add(ran_ns);
         }
     }
 

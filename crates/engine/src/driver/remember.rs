@@ -289,8 +289,7 @@ impl Driver {
 
     fn never_started(&mut self, attempt: AttemptRef, error: ToolError) {
         debug_assert!(error.reached == Reached::No || error.class == ErrorClass::Aborted);
-        let now = tokio::time::Instant::now();
-        self.finished(attempt, Err(error), now);
+        self.finished(attempt, Err(error), self.now);
     }
 
     /// What the core is about to be told, as a fact.
