@@ -100,13 +100,12 @@ impl<'c> Checker<'c> {
     /// Checks calls whose indexes begin at `first`. What cannot be checked is left out: then there is a problem.
     pub(crate) fn calls(&mut self, calls: Vec<Call>, first: usize) -> Vec<ValidCall> {
         let list = At::Root.field("calls");
-        // Collected straight from the list, so that each takes the room of the call it was made of: a million take long
-        // to get room for.
-        let valid = |(place, call)| {
+        let mut valid = Vec::with_capacity(calls.len());
+        for (place, call) in calls.into_iter().enumerate() {
             let at = list.index(place);
-            self.call(call, u32::try_from(first + place).unwrap_or(u32::MAX), &at)
-        };
-        calls.into_iter().enumerate().map(valid).collect()
+            valid.push(self.call(call, u32::try_from(first + place).unwrap_or(u32::MAX), &at));
+        }
+        valid
     }
 
     /// A call; its tool is the first one where it has none, so that references are still checked.

@@ -492,7 +492,9 @@ fn reason_holds(book: &Book<'_>, call: &Call, end: &CallEnd, last: Option<Attemp
         (Outcome::Denied, Reason::Timeout) => matches!(call.stage, Stage::Approval(until) if until <= end.ended),
         (Outcome::InDoubt, Reason::Settled) => unknown && call.answer == Some(DoubtAnswer::Fail),
         (Outcome::InDoubt, Reason::Lost) => {
-            let ceased = call.cancelled || run.expired || call.aborted.is_some_and(|a| a.1 == AbortReason::Stopped);
+            // One that was being aborted for another reason when the run stopped is not aborted again.
+            let stopped = || (0..u32::try_from(run.calls.len()).unwrap_or(u32::MAX)).any(stopped);
+            let ceased = call.cancelled || run.expired || stopped();
             let wanted = reruns(book, call) && !ceased;
             unknown && call.stage == Stage::Lost && !wanted
         }
