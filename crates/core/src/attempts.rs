@@ -87,16 +87,21 @@ impl Core {
         let State::Ordered { block } = self.call(slot).state else { return };
         let seat = (self.call(slot).run, self.call(slot).order());
         let next = self.keys.blocked(held(&self.keyed, &self.calls[slot as usize]), seat);
-        // The holder that was seen first may have left before, and where calls are forgotten its slot be another's: one
-        // that is not before this call in its run.
-        let first = self.call(block.holder);
-        let is_there = first.run == seat.0 && first.order() < seat.1;
+        // The holder that was seen first may have left before.
+        let is_there = self.is_before(block.holder, slot);
         let holder = self.call_ref(if next.is_none() || !is_there { leaver } else { block.holder });
         self.account(slot, Cause::Key { holder, claim: block.claim });
         match next {
             Some(block) => self.set(slot, State::Ordered { block }),
             None => self.turn_came(slot),
         }
+    }
+
+    /// Whether what is in a slot that was noted stands before a call in its run. Where calls are forgotten, it may be
+    /// another one by now, which does not, and of a run that is gone.
+    pub(crate) fn is_before(&self, noted: u32, slot: u32) -> bool {
+        let (noted, call) = (self.call(noted), self.call(slot));
+        noted.run == call.run && noted.order() < call.order()
     }
 
     /// `on_failure: stop`: no earlier call is open any more.

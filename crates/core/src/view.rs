@@ -58,7 +58,10 @@ impl Core {
             }
             State::Resolving { .. } => Some(Cause::Resolve),
             State::Ordered { block } => {
-                let holder = self.keys.holder(block, call.run).unwrap_or(block.holder);
+                // Between the end of the last that stood before it and what follows from that, none does.
+                let left = || self.keys.woken.iter().rev().find(|woken| woken.0 == slot).map(|woken| woken.1);
+                let first = || self.is_before(block.holder, slot).then_some(block.holder);
+                let holder = self.keys.holder(block, call.run).or_else(first).or_else(left)?;
                 Some(Cause::Key { holder: self.call_ref(holder), claim: block.claim })
             }
             State::Gated => {
