@@ -72,9 +72,8 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return refuse(Refused::Usage(format!("cannot start threads: {error}")), cli.color, false),
     };
-    // On a worker, which hears itself of what is waited for: this thread would have to be woken for each of it.
-    let dispatched = runtime.block_on(runtime.spawn(dispatch(cli)));
-    let code = dispatched.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+    // Not on a worker: what is printed may block, and must not hold up what runs.
+    let code = runtime.block_on(dispatch(cli));
     // What still blocks a thread (a read from a pipe nobody closes) is not waited for.
     runtime.shutdown_timeout(Duration::from_millis(100));
     if code == ExitCode::SUCCESS && text::is_lost() { ExitCode::from(exit::LOST) } else { code }

@@ -47,7 +47,12 @@ pub(crate) async fn main(args: &McpArgs, color: When) -> Result<ExitCode, Refuse
     let gateway = Gateway::new(engine, expose);
     let stop = async move { _ = signals.next().await };
     let (served, what) = match face {
-        None => (gateway.serve(pipes::input(), pipes::output(), stop).await, "standard input cannot be read"),
+        None => {
+            // On a worker, which hears itself of what is waited for: this thread would have to be woken for each line.
+            let (input, output) = (pipes::input(), pipes::output());
+            let serving = tokio::spawn(async move { gateway.serve(input, output, stop).await });
+            (serving.await.unwrap_or_else(|gone| Err(gone.into())), "standard input cannot be read")
+        }
         Some((token, (listener, url))) => {
             text::print(&format!("{url}\n"));
             (gateway.serve_http(listener, token, stop).await, "the address cannot be listened to any more")

@@ -95,11 +95,6 @@ impl Admission {
         self.kept_calls = Vec::new();
     }
 
-    /// So many calls come, most of which may be ready at once.
-    pub(crate) fn expect(&mut self, calls: usize) {
-        self.fresh.reserve(calls);
-    }
-
     fn settings(&self, class: u32) -> &Settings {
         &self.classes[class as usize].as_ref().expect("a class of a run").settings
     }
@@ -127,7 +122,6 @@ impl Core {
             }
             self.try_class(class);
         }
-        self.admission.ageing.reserve(self.admission.fresh.len());
         let mut fresh = std::mem::take(&mut self.admission.fresh);
         for (slot, readied) in fresh.drain(..) {
             if self.is_ready_since(slot, readied) {

@@ -120,7 +120,6 @@ impl Core {
         let count = u32::try_from(calls.len()).expect("fewer than 2^32 calls");
         let ranks = ranks(base, &calls);
         self.calls.reserve(calls.len().saturating_sub(self.calls_free.len()));
-        self.admission.expect(calls.len());
         // Only those with keys, or inputs, are gone through again for them; what stands before the first of those
         // depends on nothing that is still to come, and takes its first step at once.
         let (mut placed, mut connected) = (Vec::new(), Vec::new());

@@ -82,12 +82,12 @@ pub(crate) struct Live {
     task: AbortHandle,
 }
 
-/// What became of an attempt that was started; `inline` is its tool where it was polled in the driver.
-pub(crate) enum Started {
-    /// It has ended.
-    Ended { result: ToolResult, inline: Option<ToolId> },
-    /// The inbox will hear of it.
-    Goes { inline: Option<ToolId> },
+/// What became of an attempt that was started.
+pub(crate) struct Started {
+    /// What it ended with; of one that goes on the inbox will hear.
+    pub(crate) result: Option<ToolResult>,
+    /// It was polled here.
+    pub(crate) polled: bool,
 }
 
 /// What is needed to start an attempt.
@@ -147,9 +147,9 @@ impl Attempts {
                 Ok(future) => {
                     let promise = entry.promise.clone();
                     self.spawn(attempt, future, aborted, started, promise);
-                    Started::Goes { inline: None }
+                    Started { result: None, polled: false }
                 }
-                Err(panic) => Started::Ended { result: Err(panicked(&*panic)), inline: None },
+                Err(panic) => Started { result: Some(Err(panicked(&*panic))), polled: false },
             };
         }
         let given = Attempt { args, id, aborted: self.spare.clone(), progress, peer };
@@ -162,16 +162,16 @@ impl Attempts {
                 }
             }))
         };
-        let inline = Some(tool);
-        match crate::handle::inline(attempt, poll) {
-            Ok(Ok(result)) => Started::Ended { result, inline },
+        let result = match inline(attempt, poll) {
+            Ok(Ok(result)) => Some(result),
             Ok(Err(future)) => {
                 let aborted = std::mem::take(&mut self.spare);
                 self.spawn(attempt, future, aborted, started, None);
-                Started::Goes { inline }
+                None
             }
-            Err(panic) => Started::Ended { result: Err(panicked(&*panic)), inline },
-        }
+            Err(panic) => Some(Err(panicked(&*panic))),
+        };
+        Started { result, polled: true }
     }
 
     /// A poll in the driver of an attempt of this tool took this long.

@@ -592,9 +592,10 @@ impl Driver {
             debug_assert!(false, "a call starts resolved");
             return;
         };
+        let tool = valid.tool;
         let start = ToStart {
             attempt,
-            tool: valid.tool,
+            tool,
             run: run.names.0.clone(),
             call: run.call_id(call),
             args,
@@ -608,20 +609,13 @@ impl Driver {
             self.look_at_clock();
         }
         let started = self.now;
-        match self.attempts.start(start, started) {
-            Started::Ended { result, inline } => {
-                self.look_at_clock();
-                if let Some(tool) = inline {
-                    self.attempts.polled(tool, self.now.since(started));
-                }
-                self.finished(attempt, result, started);
-            }
-            Started::Goes { inline } => {
-                if let Some(tool) = inline {
-                    self.look_at_clock();
-                    self.attempts.polled(tool, self.now.since(started));
-                }
-            }
+        let Started { result, polled } = self.attempts.start(start, started);
+        if polled {
+            self.look_at_clock();
+            self.attempts.polled(tool, self.now.since(started));
+        }
+        if let Some(result) = result {
+            self.finished(attempt, result, started);
         }
     }
 

@@ -146,7 +146,7 @@ async fn a_long_run_stays_small_while_one_call_hangs() {
 
 /// The measurement: `cargo test --release -p fanout --test it -- --ignored --nocapture a_million`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes a while"]
+#[ignore = "a measurement in release; `a_long_run_stays_small_while_one_call_hangs` is the test"]
 async fn a_million_calls_of_one_run() {
     let [early, late] = flat(1_000_000).await;
     let say =
