@@ -1,7 +1,7 @@
 //! `fanout run`: what is on standard output, and the exit codes.
 //! It does not know what is said on the way.
 
-use fanout_tests::{Ended, Folder};
+use fanout_tests::{Ended, Folder, until};
 use serde_json::json;
 use std::process::Stdio;
 
@@ -195,6 +195,24 @@ fn tools_are_found_upward_and_beside_the_plan() {
     assert_eq!(ended.json(), json!({"a": here, "b": format!("{here}/deep")}));
     // Named files stand instead of those found.
     folder.fanout(["run", "deep/plan.yaml", "--tools", "fanout.toml"]).with_code(3);
+}
+
+#[test]
+fn a_reader_that_does_not_read_holds_nothing_up() {
+    let id = "x".repeat(60);
+    let list: Vec<usize> = (0..500).collect();
+    let folder = folder(&format!(
+        "calls:
+  - {{id: {id}, tool: say, foreach: {list:?}, args: {{text: '${{index}}'}}}}
+  - {{id: last, tool: touch, after: [{id}], args: {{path: done}}}}"
+    ));
+    // On one thread for all that runs, which must not be the one that waits for the reader.
+    let mut command = folder.command(&["run", "plan.yaml"]);
+    let mut child = command.env("TOKIO_WORKER_THREADS", "1").spawn().unwrap();
+    until("the last call", || folder.path("done").exists());
+    assert!(child.try_wait().unwrap().is_none(), "more was printed than a pipe holds");
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[test]
