@@ -178,6 +178,8 @@ impl Core {
                 self.propagate(slot);
             } else if let Some((slot, leaver)) = self.keys.woken.pop() {
                 self.line_moved(slot, leaver);
+            } else if let Some((slot, leader)) = self.results.handed.pop_front() {
+                self.flight_succeeded(slot, leader);
             } else if let Some((slot, leader)) = self.results.woken.pop_front() {
                 self.flight_over(slot, leader);
             } else {

@@ -257,6 +257,7 @@ impl Core {
         self.unarmed = Vec::new();
         self.keys.woken.clear();
         self.results.woken.clear();
+        self.results.handed.clear();
         self.timers.forget_calls();
         self.admission.forget_calls();
     }

@@ -129,7 +129,24 @@ impl Core {
     }
 
     fn later_mut(&mut self, run: u32, index: u32) -> Option<&mut LaterCall> {
-        self.run_at_mut(run).later.as_mut()?.calls.get_mut(&index)
+        self.runs_slab[run as usize].as_mut()?.later.as_mut()?.calls.get_mut(&index)
+    }
+
+    /// So many calls are to be given the result of this one, or of its element, besides those that take it as input.
+    pub(crate) fn taken_by(&mut self, slot: u32, takers: usize) {
+        let (run, index) = (self.call(slot).run, self.call(slot).index);
+        if let Some(call) = self.later_mut(run, index) {
+            call.takers += u32::try_from(takers).unwrap_or(NONE);
+        }
+    }
+
+    /// One of them has been, or has ended otherwise; its run may have, too.
+    pub(crate) fn taken(&mut self, slot: u32) {
+        let (run, index) = (self.call(slot).run, self.call(slot).index);
+        if let Some(call) = self.later_mut(run, index) {
+            call.takers -= 1;
+            self.forget_if_over(run, index);
+        }
     }
 
     /// A call has ended that takes this one, which may not have.

@@ -39,6 +39,9 @@ pub(crate) struct Results {
     identities: NumberMap<u32, Identity>,
     /// Calls whose flight gave them nothing, and its leader: ready by themselves once all that follows has been drawn.
     pub(crate) woken: VecDeque<(u32, u32)>,
+    /// Calls whose flight succeeded, and its leader: each ends with its result once all that follows from the end
+    /// before it has been drawn, as when the record of it is told again.
+    pub(crate) handed: VecDeque<(u32, u32)>,
     /// Writes of which nobody knows whether they took effect, or still will, by run and place in its serial order.
     doubts: BTreeMap<(u32, u64), Doubt>,
     pub(crate) disk: OnDisk,
@@ -270,19 +273,25 @@ impl Core {
         joined
     }
 
-    /// What follows for those who waited for a flight. Where it gave them nothing, the end of the leader may be theirs
-    /// too (`on_failure: stop`), so that is drawn first.
+    /// What follows for those who waited for a flight: first what follows from the end of its leader, which may be
+    /// theirs too (`on_failure: stop`).
     pub(crate) fn landed(&mut self, leader: u32, joined: Joined, succeeded: bool) {
         if joined.is_empty() {
             return;
         }
-        let call = self.call_ref(leader);
-        for (_, slot) in joined {
-            match succeeded {
-                true => self.hand_on(slot, Source::Call(call)),
-                false => self.results.woken.push_back((slot, leader)),
-            }
+        if succeeded {
+            self.taken_by(leader, joined.len());
         }
+        let waiting = if succeeded { &mut self.results.handed } else { &mut self.results.woken };
+        waiting.extend(joined.into_iter().map(|(_, slot)| (slot, leader)));
+    }
+
+    /// Ends with the result of a flight.
+    pub(crate) fn flight_succeeded(&mut self, slot: u32, leader: u32) {
+        if self.call(slot).state == (State::Joined { leader }) {
+            self.hand_on(slot, Source::Call(self.call_ref(leader)));
+        }
+        self.taken(leader);
     }
 
     /// Goes on alone after a flight.
