@@ -2,8 +2,8 @@
 //! It does not know why; calls that ran in one piece are not in it, so that they cost nothing.
 
 use fanout_core::{CallRef, Time};
+use hashbrown::HashMap;
 use std::borrow::Cow;
-use std::collections::HashMap;
 
 /// Breaks kept per call. A call that is tried for ever must not fill the memory; what comes later stays unsaid.
 pub(crate) const BREAKS_MAX: usize = 1_000;

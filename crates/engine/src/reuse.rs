@@ -7,7 +7,8 @@ use fanout_core::{CallRef, EntryId, Identity, Resolution, Reuse, RunId, Scope};
 use fanout_plan::{CacheScope, ToolId, ValidCall};
 use fanout_store::CacheKey;
 use fanout_tools::JsonText;
-use std::collections::{HashMap, VecDeque};
+use hashbrown::HashMap;
+use std::collections::VecDeque;
 
 /// Bytes of values kept to be handed on: of use to a run of thousands of reads, and small beside its results.
 const BYTES_MAX: usize = 64 << 20;

@@ -15,10 +15,11 @@ use crate::words::outcome_name;
 use fanout_core::{CallRef, Claims, LimitId, RunId, Time, Wait};
 use fanout_plan::{Catalog, NamedKey, Needs, Scope, ToolId, ValidCall, ValidPlan};
 use fanout_tools::{JsonText, Usage};
+use hashbrown::{HashMap, HashSet};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::cell::OnceCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// One run.

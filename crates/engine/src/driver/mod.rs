@@ -68,6 +68,8 @@ pub(crate) struct Driver {
     kept: Kept,
     /// What is remembered, where there is a journal.
     memory: Option<Memory>,
+    /// How many runs are durable.
+    durable: usize,
     /// The cache on disk, where results may be kept there.
     shelf: Option<Shelf>,
     cache_bounds: CacheBounds,
@@ -105,6 +107,7 @@ impl Driver {
             done: VecDeque::new(),
             kept: Kept::default(),
             memory: journal.map(Memory::new),
+            durable: 0,
             shelf: None,
             cache_bounds,
             sender,
@@ -266,7 +269,7 @@ impl Driver {
     }
 
     fn handle(&mut self, event: Event) {
-        if self.memory.is_some() {
+        if self.remembers() {
             self.note_event(&event);
         }
         self.core.handle(self.now, event);
@@ -275,7 +278,7 @@ impl Driver {
     // ---- what comes in ----
 
     fn take(&mut self, message: Message) {
-        if self.memory.is_some() {
+        if self.remembers() {
             // What is due came first, and its record with it.
             self.settle_turn();
         }
@@ -357,6 +360,7 @@ impl Driver {
             (None, Some((owned, ..))) => run.durable = Some(owned),
             (None, None) => {}
         }
+        self.durable += usize::from(run.durable.is_some());
         run.emit(self.now, |run| What::RunStarted {
             run: run.names.0.clone(),
             name: run.names.1.clone(),
@@ -580,7 +584,7 @@ impl Driver {
         if after_doubt && let Some(slot) = run.slot_mut(call) {
             slot.more().after_doubt = true;
         }
-        if self.memory.is_some() { self.start_recorded(attempt, after_doubt) } else { self.launch(attempt) }
+        if self.remembers() { self.start_recorded(attempt, after_doubt) } else { self.launch(attempt) }
     }
 
     /// Makes the attempt.
@@ -621,7 +625,7 @@ impl Driver {
 
     /// An attempt ended: told at once, or of a durable run behind all that came before.
     fn finished(&mut self, attempt: AttemptRef, result: ToolResult, started: Time) {
-        if self.memory.is_some() {
+        if self.remembers() {
             self.done.push_back((attempt, result, started));
         } else {
             self.finish(attempt, result, started);
@@ -738,6 +742,7 @@ impl Driver {
         let ended = self.now;
         let shared: Option<SharedGuard> = run.shared.take();
         let durable = run.durable.take();
+        self.durable -= usize::from(durable.is_some());
         let data = EndedRun { run, outcome, ended, tables: self.tables.clone() };
         match (shared, durable) {
             (Some(shared), Some(owned)) => self.account_durable(owned, shared, Box::new(data)),

@@ -208,7 +208,7 @@ impl Driver {
     fn abandon(&mut self, id: RunId) {
         let Some(run) = self.runs.get_mut(&id) else { return };
         let open = run.recovering.take().unwrap_or_default().open;
-        run.durable = None;
+        self.durable -= usize::from(run.durable.take().is_some());
         run.events = None;
         self.core.handle(self.now, Event::CancelRequested { run: id, call: None, force: true });
         for (call, (attempt, _)) in open {

@@ -125,8 +125,16 @@ impl Memory {
 }
 
 impl Driver {
+    /// Whether anything that happens now may have to be remembered: a run that is not durable costs nothing else.
+    pub(super) fn remembers(&self) -> bool {
+        self.durable > 0 || self.shelf.is_some()
+    }
+
     /// Notes a fact about a durable run. While its record is told again, nothing is noted.
     pub(super) fn note(&mut self, id: RunId, fact: impl FnOnce(&RunData) -> Option<Fact>) {
+        if self.durable == 0 {
+            return;
+        }
         let Some(memory) = self.memory.as_mut().filter(|memory| memory.failed.is_none()) else { return };
         let Some(run) = self.runs.get(&id).filter(|run| run.recovering.is_none()) else { return };
         let Some(number) = run.durable.as_ref().map(Owned::number) else { return };
@@ -349,7 +357,7 @@ impl Driver {
 
     /// What happens because the deadline passed stands behind its passing.
     pub(super) fn note_deadline(&mut self, id: RunId, because: bool) {
-        if !because || self.memory.is_none() {
+        if !because || self.durable == 0 {
             return;
         }
         let Some(run) = self.runs.get_mut(&id) else { return };
@@ -360,7 +368,7 @@ impl Driver {
 
     /// A call has ended: its account, before what is not needed any more goes.
     pub(super) fn note_ended(&mut self, end: &CallEnd) {
-        if self.memory.is_none() {
+        if self.durable == 0 {
             return;
         }
         let asked = |run: &RunData| {

@@ -9,11 +9,11 @@ use super::wire::{self, Incoming, Request, RpcError, RpcId};
 use super::{Gateway, calls, hello, listing, notices, passing};
 use crate::approvals;
 use fanout::{Call, Cancel, JsonText, Peer, Plan, RunHandle, RunOptions, Submitted};
+use hashbrown::{HashMap, HashSet};
 use rmcp::model::ErrorCode;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
-use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -112,7 +112,7 @@ impl Session {
                 None
             }
             Incoming::Response { id, answer } => {
-                let question = id.parse().ok().and_then(|number| self.state().questions.remove(&number));
+                let question = id.parse().ok().and_then(|number: u64| self.state().questions.remove(&number));
                 if let Some(question) = question {
                     // Fails only when the question was taken back.
                     let _ = question.send(answer);
