@@ -1,9 +1,12 @@
-//! The facts that every call has, as JSON: most of what is written, so it is written without detours.
-//! It does not know the other kinds; what it writes is what `encode.rs` would have written, to the byte.
+//! The facts that every call has, as JSON: most of what is written and read, so it is done without detours.
+//! It does not know the other kinds; what it writes is what `encode.rs` would have written, to the byte, and what it
+//! reads is what `encode.rs` would have read.
 
 use super::encode::{OUTCOMES, VERSION, word};
 use super::{AttemptAt, CallAt, Ended, Fact, Finished, Record, Value, Waited};
 use fanout_core::{AttemptEnd, Time};
+use serde_json::value::RawValue;
+use std::sync::Arc;
 
 /// Writes a record behind what is in `into`, if it is one of these.
 pub(super) fn encode(record: &Record, into: &mut Vec<u8>) -> bool {
@@ -97,9 +100,115 @@ fn text(into: &mut Vec<u8>, text: &str) {
     }
 }
 
+/// Reads a record, if it is one of these and written as they are written here; of any other nothing is said.
+pub(super) fn decode(text: &[u8]) -> Option<Record> {
+    let mut text = Text(text);
+    text.is(b"{\"kind\":")?;
+    let kind = text.word()?;
+    (text.number(b",\"v\":")? == u64::from(VERSION)).then_some(())?;
+    let at = Time(text.number(b",\"at_ns\":")?);
+    let fact = match kind {
+        "started" => {
+            let attempt = text.attempt()?;
+            Fact::Started { attempt, after_doubt: text.is(b",\"after_doubt\":true").is_some() }
+        }
+        "finished" => {
+            let attempt = text.attempt()?;
+            text.is(b",\"end\":\"succeeded\"")?;
+            let value = if text.is(b",\"value\":").is_some() { Some(text.all_but_the_end()?) } else { None };
+            Fact::Finished(Finished { attempt, end: AttemptEnd::Succeeded, value, error: None, usage: None })
+        }
+        "ended" => Fact::Ended(text.ended()?),
+        _ => return None,
+    };
+    (text.0 == b"}").then_some(Record { at, fact })
+}
+
+/// What has not been read yet.
+struct Text<'a>(&'a [u8]);
+
+impl<'a> Text<'a> {
+    /// Passes over what stands next, if it is this.
+    fn is(&mut self, next: &[u8]) -> Option<()> {
+        self.0 = self.0.strip_prefix(next)?;
+        Some(())
+    }
+
+    /// The number behind this name, as [`number`] writes it.
+    fn number(&mut self, name: &[u8]) -> Option<u64> {
+        self.is(name)?;
+        let digits = self.0.iter().position(|byte| !byte.is_ascii_digit())?;
+        let (digits, rest) = self.0.split_at(digits);
+        if digits.is_empty() || (digits[0] == b'0' && digits.len() > 1) {
+            return None;
+        }
+        self.0 = rest;
+        digits.iter().try_fold(0_u64, |number, digit| number.checked_mul(10)?.checked_add(u64::from(digit - b'0')))
+    }
+
+    fn small(&mut self, name: &[u8]) -> Option<u32> {
+        self.number(name)?.try_into().ok()
+    }
+
+    /// The next text, if nothing in it is escaped.
+    fn word(&mut self) -> Option<&'a str> {
+        let inner = self.0.strip_prefix(b"\"")?;
+        let end = inner.iter().position(|byte| *byte < b' ' || *byte == b'"' || *byte == b'\\')?;
+        let (word, rest) = inner.split_at(end);
+        self.0 = rest.strip_prefix(b"\"")?;
+        std::str::from_utf8(word).ok()
+    }
+
+    fn call(&mut self) -> Option<CallAt> {
+        let call = self.small(b",\"call\":")?;
+        let element = if self.0.starts_with(b",\"element\":") { Some(self.small(b",\"element\":")?) } else { None };
+        Some(CallAt { call, element })
+    }
+
+    fn attempt(&mut self) -> Option<AttemptAt> {
+        Some(AttemptAt { call: self.call()?, attempt: self.small(b",\"attempt\":")? })
+    }
+
+    /// The last value of a record.
+    fn all_but_the_end(&mut self) -> Option<Value> {
+        let (value, end) = self.0.split_at(self.0.len().checked_sub(1)?);
+        self.0 = end;
+        let value: Box<RawValue> = serde_json::from_slice(value).ok()?;
+        Some(Value::Text(Arc::from(value)))
+    }
+
+    fn ended(&mut self) -> Option<Ended> {
+        let call = self.call()?;
+        let name = b",\"started_ns\":";
+        let started = if self.0.starts_with(name) { Some(Time(self.number(name)?)) } else { None };
+        let mut waits = Vec::new();
+        if self.is(b",\"waits\":[").is_some() {
+            waits.push(self.waited()?);
+            while self.is(b",").is_some() {
+                waits.push(self.waited()?);
+            }
+            self.is(b"]")?;
+        }
+        self.is(b",\"outcome\":")?;
+        let word = self.word()?;
+        let outcome = OUTCOMES.iter().find(|(known, _)| *known == word)?.1;
+        Some(Ended { call, outcome, started, waits })
+    }
+
+    fn waited(&mut self) -> Option<Waited> {
+        self.is(b"{\"cause\":")?;
+        let cause = self.word()?.to_owned().into();
+        let on = if self.is(b",\"on\":").is_some() { Some(self.word()?.into()) } else { None };
+        let key = if self.is(b",\"key\":").is_some() { Some(self.word()?.into()) } else { None };
+        let ns = self.number(b",\"ns\":")?;
+        self.is(b"}")?;
+        Some(Waited { cause, on, key, ns })
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::encode::encode_any;
+    use super::super::encode::{decode_any, encode_any};
     use super::*;
     use fanout_core::Outcome;
     use serde_json::value::RawValue;
@@ -108,8 +217,8 @@ mod tests {
         Some(Value::Text(RawValue::from_string(text.to_owned()).unwrap().into()))
     }
 
-    #[test]
-    fn it_is_what_would_have_been_written() {
+    /// Facts of the kinds that are written here.
+    fn facts() -> Vec<Fact> {
         let call = |call, element| CallAt { call, element };
         let attempt = |attempt| AttemptAt { call: call(7, None), attempt };
         let waited = |cause: &'static str, on: Option<&str>, key: Option<&str>, ns| Waited {
@@ -129,7 +238,7 @@ mod tests {
             waited("limit", Some("running"), None, u64::MAX),
             waited("key", Some("a \"b\"\n\\"), Some("file:/é\u{7f}\u{1f}"), 0),
         ];
-        let facts = [
+        vec![
             Fact::Started { attempt: AttemptAt { call: call(0, Some(9)), attempt: 1 }, after_doubt: false },
             Fact::Started { attempt: attempt(2), after_doubt: true },
             Fact::Finished(finished(None)),
@@ -137,8 +246,18 @@ mod tests {
             Fact::Finished(finished(value(r#"{"a": [1, "x"]}"#))),
             Fact::Ended(Ended { call: call(1, None), outcome: Outcome::InDoubt, started: None, waits: Vec::new() }),
             Fact::Ended(Ended { call: call(1, Some(2)), outcome: Outcome::Succeeded, started: Some(Time(5)), waits }),
-        ];
-        for (at, fact) in facts.into_iter().enumerate() {
+            Fact::Ended(Ended {
+                call: call(0, None),
+                outcome: Outcome::Skipped,
+                started: Some(Time(0)),
+                waits: vec![waited("input", None, Some("db:é"), 10), waited("memory", None, None, 7)],
+            }),
+        ]
+    }
+
+    #[test]
+    fn it_is_what_would_have_been_written() {
+        for (at, fact) in facts().into_iter().enumerate() {
             let record = Record { at: Time(at as u64 * 1_234_567_890_123), fact };
             let (mut ours, mut any) = (Vec::new(), Vec::new());
             assert!(encode(&record, &mut ours), "{record:?}");
@@ -147,10 +266,43 @@ mod tests {
         }
     }
 
+    /// Also where bytes are changed, left out or put in: nothing is read here that would be read otherwise there.
+    #[test]
+    fn it_is_what_would_have_been_read() {
+        let told = |record: &Record| format!("{record:?}");
+        let mut by_itself = 0;
+        for (at, fact) in facts().into_iter().enumerate() {
+            let mut text = Vec::new();
+            encode(&Record { at: Time(at as u64 * 1_234_567_890_123), fact }, &mut text);
+            let same = |text: &[u8]| {
+                let ours = decode(text)?;
+                let any = decode_any(text).unwrap_or_else(|why| panic!("{why:?}: {}", String::from_utf8_lossy(text)));
+                assert_eq!(told(&ours), told(&any), "{}", String::from_utf8_lossy(text));
+                Some(ours)
+            };
+            by_itself += usize::from(same(&text).is_some());
+            for place in 0..text.len() {
+                let left_out = [&text[..place], &text[place + 1..]].concat();
+                same(&left_out);
+                same(&text[..place]);
+                for byte in [b'0', b'9', b'-', b'.', b'e', b' ', b'\n', b'"', b'\\', b',', b'}', b']', b'a', 0, 0xe9] {
+                    let mut changed = text.clone();
+                    changed[place] = byte;
+                    same(&changed);
+                    let put_in = [&text[..place], &[byte], &text[place..]].concat();
+                    same(&put_in);
+                }
+            }
+        }
+        assert_eq!(by_itself, facts().len() - 1, "all but the one with escapes");
+    }
+
     #[test]
     fn other_kinds_are_left_alone() {
         let mut into = Vec::new();
         assert!(!encode(&Record { at: Time(1), fact: Fact::RunClosed }, &mut into));
         assert!(into.is_empty());
+        encode_any(&Record { at: Time(1), fact: Fact::RunClosed }, &mut into);
+        assert!(decode(&into).is_none());
     }
 }

@@ -345,6 +345,11 @@ fn meaning<T: Copy>(words: &[(&str, T)], word: Option<&str>, field: &'static str
 
 /// Reads a record.
 pub(crate) fn decode(text: &[u8]) -> Result<Record, Unread> {
+    common::decode(text).map_or_else(|| decode_any(text), Ok)
+}
+
+/// The same, for a record of any kind.
+pub(super) fn decode_any(text: &[u8]) -> Result<Record, Unread> {
     let mut payload: Payload<'_> = match serde_json::from_slice(text) {
         Ok(payload) => payload,
         // Perhaps a later version writes other types.
