@@ -208,6 +208,59 @@ fn a_run_goes_on_and_does_nothing_twice() {
     assert_eq!(timeline(&kept), timeline(&report));
 }
 
+/// What is remembered begins with the first durable run and ends with the last; the others come and go beside it.
+#[test]
+fn runs_that_are_not_durable_are_not_remembered_and_disturb_nothing() {
+    const PLAIN: &str = "{name: plain, calls: [{id: p, tool: write, args: {what: p}}, \
+                         {id: q, tool: read, args: {what: q}, after: [p]}, {id: r, tool: write, args: {what: '${q[0]}'}}]}";
+    let (world, dir) = (World::default(), tempfile::tempdir().expect("a folder"));
+    let whole = {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let report = runtime.block_on(async { begun(&world.engine(dir.path()), PLAN).await.report().await });
+        shape(&report)
+    };
+    let effects = || {
+        let did = world.did();
+        let mut did: Vec<String> =
+            did.split(' ').filter(|done| !["p", "q"].contains(done)).map(str::to_owned).collect();
+        did.sort();
+        did
+    };
+    let did = effects();
+    world.hangs.store(1, Ordering::SeqCst);
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let (engine, id) = runtime.block_on(async {
+        let engine = world.engine(dir.path());
+        let plain = || engine.run(valid(&engine, read(PLAIN)));
+        let before = engine.commits();
+        assert_eq!(plain().report().await.outcome, fanout::RunOutcome::Succeeded);
+        assert_eq!(engine.commits(), before, "nothing is to be remembered");
+        let beside: Vec<RunHandle> = (0..8).map(|_| plain()).collect();
+        let run = begun(&engine, PLAN).await;
+        world.until("ha!").await;
+        for run in beside.into_iter().chain([plain()]) {
+            assert_eq!(run.report().await.outcome, fanout::RunOutcome::Succeeded);
+        }
+        let id = run.id().to_owned();
+        (engine, id)
+    });
+    die(engine, runtime);
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let engine = world.engine(dir.path());
+        let recorded = RecordedRun::read(dir.path(), &id).unwrap_or_else(|error| panic!("{error:?}"));
+        let answers = [("h".to_owned(), fanout::DoubtAnswer::Succeeded("ha!".into()))].into();
+        let run = continued(&engine, &recorded, Resume { in_doubt: answers, ..Resume::default() }).await;
+        let beside = engine.run(valid(&engine, read(PLAIN)));
+        assert_eq!(shape(&*run.report().await), whole);
+        assert_eq!(beside.report().await.outcome, fanout::RunOutcome::Succeeded);
+        let before = engine.commits();
+        assert_eq!(engine.run(valid(&engine, read(PLAIN))).report().await.outcome, fanout::RunOutcome::Succeeded);
+        assert_eq!(engine.commits(), before, "nothing is to be remembered any more");
+    });
+    assert_eq!(effects(), did, "each effect of the durable run once, over both lives");
+}
+
 #[test]
 fn the_critical_path_goes_through_all_lives() {
     let (world, dir) = (World::default(), tempfile::tempdir().expect("a folder"));
