@@ -45,7 +45,9 @@ pub(crate) async fn main(args: &McpArgs, color: When) -> Result<ExitCode, Refuse
     say(engine.catalog().warnings(), paint);
     let warning = tokio::spawn(warn(engine.clone(), paint));
     let gateway = Gateway::new(engine, expose);
-    let stop = async move { _ = signals.next().await };
+    // In a task of its own: whoever serves looks at it with each message.
+    let signalled = tokio::spawn(async move { signals.next().await });
+    let stop = async move { _ = signalled.await };
     let (served, what) = match face {
         None => {
             // On a worker, which hears itself of what is waited for: this thread would have to be woken for each line.

@@ -55,8 +55,8 @@ pub(super) fn call(
         return rounds::resume(session, number, round, &name, &arguments);
     }
     if gateway.is_own(&name) {
-        let work = |session: &_| own(session, number, name.clone(), arguments.clone(), asker.modern);
-        return Ok(asking(session, number, asker, (&name, &arguments), false, work));
+        let work = |name, arguments| own(session, number, name, arguments, asker.modern);
+        return Ok(asking(session, number, asker, (name, arguments), false, work));
     }
     let catalog = gateway.engine.catalog();
     if catalog.find(&name).is_none() {
@@ -64,9 +64,8 @@ pub(super) fn call(
         let shown = wire::shown(&name);
         return Err(RpcError::params(format!("Unknown tool: `{shown}`{}", near.unwrap_or_default())));
     }
-    Ok(asking(session, number, asker, (&name, &arguments), true, |session| {
-        submit(session, number, name.clone(), arguments.clone(), asker.modern)
-    }))
+    let work = |name, arguments| submit(session, number, name, arguments, asker.modern);
+    Ok(asking(session, number, asker, (name, arguments), true, work))
 }
 
 /// Begins what answers a call; of a client that is asked by results, so that it can be asked.
@@ -74,22 +73,24 @@ fn asking(
     session: &Arc<Session>,
     number: u64,
     asker: &Arc<Asker>,
-    (name, arguments): (&str, &Map<String, Value>),
+    (name, arguments): (String, Map<String, Value>),
     in_run: bool,
-    work: impl FnOnce(&Arc<Session>) -> Answering,
+    work: impl FnOnce(String, Map<String, Value>) -> Answering,
 ) -> Answering {
     if !asker.takes_rounds() {
-        return work(session);
+        return work(name, arguments);
     }
     // Before it begins: it may ask at once.
     let rounds = session.begin_rounds(number, asker);
-    let (name, arguments, work) = (name.to_owned(), arguments.clone(), work(session));
+    let work = work(name.clone(), arguments.clone());
     rounds::follow(session, Called { number, in_run, rounds, name, arguments, work, session: Arc::downgrade(session) })
 }
 
 /// A call of a tool of the engine, which has its place when this returns.
 fn submit(session: &Arc<Session>, number: u64, name: String, arguments: Map<String, Value>, modern: bool) -> Answering {
-    let call = Call::new(self::name(number).as_str(), name.as_str()).args(literal(Value::Object(arguments)));
+    let mut arguments = Value::Object(arguments);
+    literal(&mut arguments);
+    let call = Call::new(self::name(number).as_str(), name.as_str()).args(arguments);
     let submitted = session.submit(number, call);
     let (own, client) = (session.gateway.own.clone(), session.id.clone());
     Box::pin(async move {
@@ -114,12 +115,12 @@ fn own(session: &Arc<Session>, number: u64, name: String, arguments: Map<String,
     })
 }
 
-/// A value in which nothing is read as a reference: what a client sends is data.
-fn literal(value: Value) -> Value {
+/// Nothing in a value is read as a reference: what a client sends is data.
+fn literal(value: &mut Value) {
     match value {
-        Value::String(text) if text.contains("${") => Value::String(text.replace("${", "$${")),
-        Value::Array(items) => Value::Array(items.into_iter().map(literal).collect()),
-        Value::Object(map) => Value::Object(map.into_iter().map(|(name, value)| (name, literal(value))).collect()),
-        other => other,
+        Value::String(text) if text.contains("${") => *text = text.replace("${", "$${"),
+        Value::Array(items) => items.iter_mut().for_each(literal),
+        Value::Object(map) => map.values_mut().for_each(literal),
+        _ => {}
     }
 }

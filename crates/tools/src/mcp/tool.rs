@@ -1,7 +1,7 @@
 //! One tool of a server: its calls, with the questions the server asks in between.
 //! It does not know why an attempt is aborted or whether another follows.
 
-use super::answer::{self, Bounds};
+use super::answer::{self, Bounds, Called};
 use super::ask::ask;
 use super::direct::{Calling, Request, not_an_object};
 use super::ledger::Caller;
@@ -9,7 +9,7 @@ use super::link::Ended;
 use super::relay::Relayed;
 use super::server::{END_GRACE, Server, spill_dir};
 use super::words::{bad_answer, refused};
-use crate::tool::{Attempt, JsonText, Reached, Tool, ToolError, ToolFuture, ToolOutput, ToolResult};
+use crate::tool::{Attempt, JsonText, Reached, Tool, ToolError, ToolFuture, ToolResult};
 use rmcp::model::InputResponses;
 use serde::Deserialize;
 use serde_json::Value;
@@ -109,7 +109,15 @@ impl Call {
                     calling.input_responses = Some(self.asked(&attempt, &caller, asked.unwrap_or_default()).await?);
                 }
                 Some("task") => return Err(bad_answer(&self.server.name, "a task, which it was not asked for")),
-                _ => return self.result(whole).await,
+                _ if whole.get().len() <= LARGE_BYTES => return self.result(&whole, &called),
+                _ => {
+                    drop(called);
+                    let read = move || self.result(&whole, &answer::read(&self.server.name, &whole)?);
+                    return match tokio::task::spawn_blocking(read).await {
+                        Ok(result) => result,
+                        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+                    };
+                }
             }
         }
         let message = format!("`{}` asked more than {ROUNDS_MAX} times before it did anything", self.name);
@@ -144,22 +152,11 @@ impl Call {
         Ok(answers)
     }
 
-    async fn result(self, whole: JsonText) -> ToolResult {
+    fn result(&self, whole: &JsonText, called: &Called<'_>) -> ToolResult {
         let Call { server, name, .. } = self;
-        let large = whole.get().len() > LARGE_BYTES;
-        let read = move || -> Result<ToolOutput, ToolError> {
-            let called = answer::read(&server.name, &whole)?;
-            let spill_dir = spill_dir(&server);
-            let (inline_max, output_max) = (server.source.inline_max, server.source.output_max);
-            let bounds = Bounds { inline_max, output_max, spill_dir: &spill_dir };
-            answer::result(&server.name, &name, &whole, &called, &bounds)
-        };
-        if large {
-            return match tokio::task::spawn_blocking(read).await {
-                Ok(result) => result,
-                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-            };
-        }
-        read()
+        let spill_dir = spill_dir(server);
+        let (inline_max, output_max) = (server.source.inline_max, server.source.output_max);
+        let bounds = Bounds { inline_max, output_max, spill_dir: &spill_dir };
+        answer::result(&server.name, name, whole, called, &bounds)
     }
 }
