@@ -4,6 +4,7 @@
 use super::super::runner::resident_mib;
 use super::super::table::{Budget, Row, Size};
 use anyhow::{Context, Result, ensure};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -21,18 +22,20 @@ pub(super) fn rows(size: Size, fanout: &Path) -> Result<Vec<Row>> {
     let dir = tempfile::tempdir()?;
     let file = dir.path().join("fanout.toml");
     std::fs::write(&file, super::toolbox("s", 0)?)?;
-    let mut server = Command::new(super::own()?);
-    server.args(super::server::arguments(0));
-    let mut gateway = Command::new(fanout);
-    gateway.arg("mcp").arg("--tools").arg(&file);
-    let mut straight = Client::greet(server, "echo")?;
-    let mut through = Client::greet(gateway, "s.echo")?;
+    let (mut through, mut straight) = both(fanout, &file)?;
     let mut rows = vec![in_turn("MCP call through `fanout mcp`, p50", &mut through, &mut straight, calls)?];
     if let Some(mut awake) = Awake::begin() {
         let row = in_turn("the same, no processor asleep", &mut through, &mut straight, calls)?;
         rows.extend(awake.lasted().then_some(row));
     }
     straight.end()?;
+    rows.extend(on_one_processor(|| {
+        let (mut through, mut straight) = both(fanout, &file)?;
+        let row = in_turn("the same, all on one processor", &mut through, &mut straight, calls)?;
+        through.end()?;
+        straight.end()?;
+        Ok(row)
+    })?);
     // In small it may be a command that was not optimised.
     let many = if size == Size::Full { 300_000 } else { 3_000 };
     // What a session keeps it has by then.
@@ -44,6 +47,30 @@ pub(super) fn rows(size: Size, fanout: &Path) -> Result<Vec<Row>> {
     let name = format!("`fanout mcp` over {many} calls: growth of memory");
     rows.push(Row::new(name, "MiB", grown, "none", 1.0, Budget::AtMost(16.0)));
     Ok(rows)
+}
+
+/// A client of the gateway, and one of its server without it.
+fn both(fanout: &Path, toolbox: &Path) -> Result<(Client, Client)> {
+    let mut server = Command::new(super::own()?);
+    server.args(super::server::arguments(0));
+    let mut gateway = Command::new(fanout);
+    gateway.arg("mcp").arg("--tools").arg(toolbox);
+    Ok((Client::greet(gateway, "s.echo")?, Client::greet(server, "echo")?))
+}
+
+/// Does this where it and all that it starts have one processor: nothing is woken on another, so what is left is work.
+/// `None` where the system does not let a program choose.
+fn on_one_processor<T>(doing: impl FnOnce() -> Result<T>) -> Result<Option<T>> {
+    let Ok(all) = sched_getaffinity(None) else { return Ok(None) };
+    let mut one = CpuSet::new();
+    let first = (0..CpuSet::MAX_CPU).find(|cpu| all.is_set(*cpu));
+    one.set(first.context("there is no processor")?);
+    if sched_setaffinity(None, &one).is_err() {
+        return Ok(None);
+    }
+    let done = doing();
+    sched_setaffinity(None, &all)?;
+    done.map(Some)
 }
 
 /// Calls through the gateway and straight to the server, in turn.
