@@ -77,6 +77,30 @@ fn a_write_is_sent_again_only_when_it_cannot_have_arrived() {
 }
 
 #[test]
+fn a_status_says_whether_a_write_was_done() {
+    for (status, declared, outcome, attempts) in [
+        ("503 Service Unavailable", "", "failed", 1),
+        ("429 Too Many Requests", "", "failed", 1),
+        ("429 Too Many Requests", "not_reached = [429]", "failed", 3),
+        // Not worth another attempt, but nothing was done.
+        ("409 Conflict", "not_reached = [409]", "failed", 1),
+        ("408 Request Timeout", "", "failed", 3),
+        ("425 Too Early", "", "failed", 3),
+        // Somebody between knows no better.
+        ("502 Bad Gateway", "", "in_doubt", 1),
+        ("504 Gateway Timeout", "", "in_doubt", 1),
+        ("504 Gateway Timeout", "not_reached = [\"500-599\"]", "failed", 3),
+    ] {
+        let server = Adversary::start(move |_, _, _| answer(status, "", "{}"));
+        let url = format!("method = \"POST\"\njson = {{ n = 1 }}\nurl = \"http://{}/x\"", server.address);
+        let (_, call) = run(&folder(&format!("{url}\n{declared}\n{WRITE}")), 1);
+        let ended = (call["outcome"].as_str(), call["attempts"].as_u64());
+        assert_eq!(ended, (Some(outcome), Some(attempts)), "{status}, {declared}: {call}");
+        assert_eq!(call["error"]["code"], "http_status");
+    }
+}
+
+#[test]
 fn each_attempt_of_a_call_has_the_same_key() {
     let server = Adversary::start(|_, count, _| match count {
         1 => Answer::Last(String::new()),

@@ -10,9 +10,10 @@ use fanout::tools::{GuardCommand, Opener, ProcessOptions, Toolbox};
 use fanout::{CacheScope, Catalog, CatalogTool, Diagnostic, Durable, Engine, Plan, SettingsSpec, ValidPlan};
 use futures_util::future::join_all;
 use serde_json::{Map, Value};
+use std::hash::{BuildHasher, RandomState};
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 /// The name of toolbox files that are looked for.
@@ -311,9 +312,11 @@ pub(crate) fn remove_spilled() {
     let _absent = std::fs::remove_dir_all(spill_dir());
 }
 
-/// Where results too large to be kept in memory go. They are the caller's: the output may name them.
+/// Where results too large to be kept in memory go. They are the caller's: the output may name them. Others may write to
+/// where it is made, so its name is one that nobody can have taken before.
 fn spill_dir() -> PathBuf {
-    std::env::temp_dir().join(format!("fanout-{}", std::process::id()))
+    static RANDOM: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(0));
+    std::env::temp_dir().join(format!("fanout-{}-{:016x}", std::process::id(), *RANDOM))
 }
 
 /// What standard input is called in messages.

@@ -166,6 +166,7 @@ fn common(
     waits(fields, at, spec, problems);
     spec.success = statuses(fields, "success", at, problems).unwrap_or_else(|| spec.success.clone());
     spec.transient = statuses(fields, "transient", at, problems).unwrap_or_else(|| spec.transient.clone());
+    spec.not_reached = statuses(fields, "not_reached", at, problems).unwrap_or_else(|| spec.not_reached.clone());
     spec.response = fields.word("response", &RESPONSES, problems).unwrap_or(spec.response);
     spec.full = fields.flag("full", problems).unwrap_or(spec.full);
     spec.output_max = fields.size("output_max", problems).unwrap_or(spec.output_max);

@@ -36,6 +36,9 @@ pub struct HttpSpec {
     pub success: StatusSet,
     /// Statuses worth another attempt.
     pub transient: StatusSet,
+    /// Statuses by which the server says that it has done nothing, so that another attempt is safe also for a write.
+    #[serde(default, skip_serializing_if = "StatusSet::is_empty")]
+    pub not_reached: StatusSet,
     /// The header that carries the call's idempotency key, the same on each attempt.
     pub idempotency_header: Option<Arc<str>>,
     /// What proves who is asking; all of them are sent.
@@ -191,7 +194,7 @@ pub enum HttpResponse {
 }
 
 /// Ranges of statuses, both ends included.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusSet(pub Vec<(u16, u16)>);
 
 /// The longest waits of one attempt, within its `timeout`.
@@ -301,6 +304,7 @@ impl HttpSpec {
             full: false,
             success: StatusSet(vec![(200, 299)]),
             transient: StatusSet(vec![(408, 408), (425, 425), (429, 429), (500, 500), (502, 504)]),
+            not_reached: StatusSet::default(),
             idempotency_header: None,
             auth: Vec::new(),
             waits: HttpWaits::default(),
@@ -345,6 +349,10 @@ impl StatusSet {
     /// ```
     pub fn contains(&self, status: u16) -> bool {
         self.0.iter().any(|(from, to)| (*from..=*to).contains(&status))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 

@@ -107,6 +107,17 @@ pub(super) fn reason(no: &No) -> String {
     }
 }
 
+/// What a status that is a failure says of whether the request took effect.
+pub(crate) fn reached_by(status: u16) -> Reached {
+    match status {
+        // It did not come whole, or was put off unread (RFC 9110, 15.5.9; RFC 8470, 5.2).
+        408 | 425 => Reached::No,
+        // Whoever handed it on heard nothing right of it (RFC 9110, 15.6.3 and 15.6.5).
+        502 | 504 => Reached::Unknown,
+        _ => Reached::Yes,
+    }
+}
+
 /// When the server asks to be asked again: in seconds, or a date.
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();

@@ -30,7 +30,7 @@ mod secret;
 mod tool;
 
 pub(crate) use body::Sent;
-pub(crate) use failure::retry_after;
+pub(crate) use failure::{reached_by, retry_after};
 pub(crate) use road::{Letter, Road};
 pub(crate) use secret::{Known, read as read_secret};
 

@@ -135,7 +135,9 @@ impl Course<'_> {
         let wait = after.map(|after| format!(", to be asked again after {after:?}")).unwrap_or_default();
         let message = format!("{} was answered {status}{wait}{colon}{first}", self.what);
         let error = if transient { ToolError::transient(message) } else { ToolError::permanent(message) };
-        Err(ToolError { retry_after: after, ..error.code("http_status").detail(text) })
+        let declared = tool.spec.not_reached.contains(status.as_u16());
+        let reached = if declared { Reached::No } else { failure::reached_by(status.as_u16()) };
+        Err(ToolError { retry_after: after, ..error.code("http_status").reached(reached).detail(text) })
     }
 
     /// Sends a request and follows where it is sent on to.

@@ -5,7 +5,7 @@ use super::grant::Grant;
 use super::ledger::{Answer, InFlight, Ledger, RpcError, Slot, Where, lock};
 use super::stdio::{done, number, take_one};
 use super::words::too_large;
-use crate::http::{Known, Letter, Road, retry_after};
+use crate::http::{Known, Letter, Road, reached_by, retry_after};
 use crate::tool::{Progress, Reached, ToolError};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
@@ -300,7 +300,8 @@ impl Post {
         let message = format!("{} was answered {status}{colon}{first}", self.0.what);
         let passing = matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502..=504);
         let error = if passing { ToolError::transient(message) } else { ToolError::permanent(message) };
-        Err(Ended::Client(Wrong(ToolError { retry_after: after.filter(|_| passing), ..error.code("http_status") })))
+        let error = error.code("http_status").reached(reached_by(status.as_u16()));
+        Err(Ended::Client(Wrong(ToolError { retry_after: after.filter(|_| passing), ..error })))
     }
 
     /// All of a body, within a bound.

@@ -7,8 +7,9 @@ use fanout_plan::Stdout;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io::{BufReader, Read, Seek, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::NamedTempFile;
@@ -157,7 +158,7 @@ impl Output {
 
     fn spill(&mut self) -> std::io::Result<()> {
         if self.file.is_none() {
-            std::fs::create_dir_all(&self.spill_dir)?;
+            DirBuilder::new().recursive(true).mode(0o700).create(&self.spill_dir)?;
             let file = tempfile::Builder::new().prefix(NAME.0).suffix(NAME.1).tempfile_in(&self.spill_dir)?;
             self.head = self.memory[..self.memory.len().min(HEAD_BYTES)].to_vec();
             self.file = Some(file);
