@@ -30,7 +30,7 @@ pub(crate) fn identified(tables: &Tables, run: &RunData, call: CallRef, resoluti
     let valid = run.call(call);
     let same = policy(valid).filter(|_| !run.settings.without_cache()).and_then(|_| {
         let spec = &tables.catalog.tool(valid.tool).spec;
-        let tool = format!("{} {}", spec.name, spec.version.as_deref().unwrap_or_default());
+        let tool = [&spec.name, " ", spec.version.as_deref().unwrap_or_default()].concat();
         CacheKey::new(&tool, run.args(call)?)
     });
     Resolution::Run { claims, same: same.map(|key| Identity(key.number())) }

@@ -1,6 +1,7 @@
 //! The one form of a JSON value (RFC 8785), for hashing: members sorted, no spaces, numbers in one notation.
 //! It does not know what is hashed.
 
+use serde_json::value::RawValue;
 use serde_json::{Number, Value};
 
 /// Integers up to this have an exact double.
@@ -41,6 +42,105 @@ pub fn canonical_json(value: &Value, out: &mut Vec<u8>) {
             }
             out.push(b'}');
         }
+    }
+}
+
+/// Writes the canonical form of a text behind what is in `out`. `None` where it is nested deeper than 127.
+pub(crate) fn canonical_text(text: &RawValue, out: &mut Vec<u8>) -> Option<()> {
+    if is_canonical(text.get()) {
+        out.extend_from_slice(text.get().as_bytes());
+    } else {
+        canonical_json(&serde_json::from_str(text.get()).ok()?, out);
+    }
+    Some(())
+}
+
+/// Whether JSON plainly stands in its canonical form, as what programs write mostly does; `false` also where it would
+/// take more than a glance to see: a fraction, an escape, what is not ASCII.
+fn is_canonical(json: &str) -> bool {
+    let mut glance = Glance(json.as_bytes());
+    glance.value(DEPTH_MAX) == Some(()) && glance.0.is_empty()
+}
+
+/// Deeper than this nobody looks at a glance.
+const DEPTH_MAX: usize = 16;
+
+/// Digits of an integer that surely has an exact double.
+const DIGITS_MAX: usize = 15;
+
+/// What is left of JSON that is known to be right. `None`: its form is not plain.
+struct Glance<'a>(&'a [u8]);
+
+impl<'a> Glance<'a> {
+    fn value(&mut self, depth: usize) -> Option<()> {
+        let depth = depth.checked_sub(1)?;
+        match self.next()? {
+            b'"' => self.text().map(|_| ()),
+            b'{' => {
+                let mut last: Option<&[u8]> = None;
+                self.items(b'}', |it| {
+                    it.next_is(b'"')?;
+                    let name = it.text()?;
+                    // In ASCII the order by UTF-16 is that of the bytes.
+                    if last.is_some_and(|last| last >= name) {
+                        return None;
+                    }
+                    last = Some(name);
+                    it.next_is(b':')?;
+                    it.value(depth)
+                })
+            }
+            b'[' => self.items(b']', |it| it.value(depth)),
+            b'0' => Some(()),
+            b'-' => self.next().filter(|digit| (b'1'..=b'9').contains(digit)).and_then(|_| self.digits()),
+            b'1'..=b'9' => self.digits(),
+            b't' | b'n' => self.skip(3),
+            b'f' => self.skip(4),
+            _ => None,
+        }
+    }
+
+    fn items(&mut self, end: u8, mut item: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
+        if self.0.first() == Some(&end) {
+            return self.skip(1);
+        }
+        loop {
+            item(self)?;
+            match self.next()? {
+                b',' => {}
+                byte => return (byte == end).then_some(()),
+            }
+        }
+    }
+
+    /// The rest of a string that has begun, without its end.
+    fn text(&mut self) -> Option<&'a [u8]> {
+        let plain = |byte: &u8| (b' '..=b'~').contains(byte) && *byte != b'\\' && *byte != b'"';
+        let end = self.0.iter().position(|byte| !plain(byte)).filter(|end| self.0[*end] == b'"')?;
+        let text = &self.0[..end];
+        self.skip(end + 1)?;
+        Some(text)
+    }
+
+    /// The rest of an integer. What follows, as of a fraction, is for whoever comes next.
+    fn digits(&mut self) -> Option<()> {
+        let digits = self.0.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        if digits < DIGITS_MAX { self.skip(digits) } else { None }
+    }
+
+    fn next(&mut self) -> Option<u8> {
+        let (first, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(*first)
+    }
+
+    fn next_is(&mut self, byte: u8) -> Option<()> {
+        (self.next()? == byte).then_some(())
+    }
+
+    fn skip(&mut self, bytes: usize) -> Option<()> {
+        self.0 = self.0.get(bytes..)?;
+        Some(())
     }
 }
 
@@ -99,6 +199,55 @@ mod tests {
         canonical_json(&serde_json::from_str(text).unwrap(), &mut out);
         let order: Vec<char> = std::str::from_utf8(&out).unwrap().chars().filter(|c| ('2'..='7').contains(c)).collect();
         assert_eq!(String::from_iter(order), "234567");
+    }
+
+    fn form_of(text: &str) -> Option<String> {
+        let mut out = Vec::new();
+        canonical_json(&serde_json::from_str(text).ok()?, &mut out);
+        String::from_utf8(out).ok()
+    }
+
+    #[test]
+    fn what_is_taken_for_canonical_is() {
+        let canonical = [
+            r#"{"":0,"a":[1,-20,{"b":"x y","c":{}}],"aa":true,"b":null,"path":"/src/a.rs","z":[]}"#,
+            r#"[999999999999999,-999999999999999,"",[],{},false]"#,
+            "0",
+            "12",
+            "\"a\"",
+        ];
+        for text in canonical {
+            assert!(is_canonical(text) && form_of(text).as_deref() == Some(text), "{text}");
+        }
+        for text in [
+            "{\"b\":1,\"a\":2}",
+            "{\"a\":1,\"a\":2}",
+            "[1, 2]",
+            "-0",
+            "1.0",
+            "[1e3]",
+            "1234567890123456",
+            "\"\\n\"",
+            "\"é\"",
+        ] {
+            assert!(!is_canonical(text), "{text}");
+        }
+        // Nothing near them is taken for what it is not.
+        for text in canonical {
+            for at in 0..=text.len() {
+                for byte in (b' '..=b'~').map(char::from) {
+                    let (before, after) = text.split_at(at);
+                    let inserted = format!("{before}{byte}{after}");
+                    let changed = after.get(1..).map(|after| format!("{before}{byte}{after}"));
+                    let dropped = after.get(1..).map(|after| format!("{before}{after}"));
+                    for near in [Some(inserted), changed, dropped].into_iter().flatten() {
+                        let form = form_of(&near);
+                        assert!(form.is_none() || !is_canonical(&near) || form == Some(near.clone()), "{near}");
+                    }
+                }
+            }
+        }
+        assert!(!is_canonical(&format!("{}{}", "[".repeat(DEPTH_MAX + 1), "]".repeat(DEPTH_MAX + 1))));
     }
 
     #[test]

@@ -42,11 +42,10 @@ impl CacheKey {
     /// assert_ne!(key, CacheKey::new("air.search 2", &json(r#"{"from":"BER","seats":1,"to":"LIS"}"#)));
     /// ```
     pub fn new(tool: &str, args: &RawValue) -> Option<CacheKey> {
-        let args: serde_json::Value = serde_json::from_str(args.get()).ok()?;
         let mut text = Vec::with_capacity(256);
         text.extend_from_slice(&(tool.len() as u64).to_le_bytes());
         text.extend_from_slice(tool.as_bytes());
-        canonical_json(&args, &mut text);
+        canonical::canonical_text(args, &mut text)?;
         Some(CacheKey(*blake3::hash(&text).as_bytes()))
     }
 
