@@ -217,3 +217,114 @@ fn expect_ends(told: &str) {
     ];
     assert_eq!(told.lines().collect::<Vec<_>>(), expected);
 }
+
+/// The variables of proxies are those given, and no others.
+fn told(folder: &Folder, arguments: &[&str], variables: &[(&str, &str)]) -> Ended {
+    let mut command = folder.command(arguments);
+    for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"] {
+        command.env_remove(name).env_remove(name.to_lowercase());
+    }
+    command.envs(variables.iter().copied());
+    Ended::from(command.stdin(Stdio::null()).output().unwrap())
+}
+
+#[test]
+fn a_proxy_makes_no_way_to_what_else_is_on_its_host() {
+    let server = Adversary::start(|_, _, _| answer("200 OK", "", "\"reached\""));
+    let proxy = Adversary::start(|_, _, _| answer("200 OK", "", "\"by proxy\""));
+    let port = server.address.port();
+    let folder = Folder::with_plan("calls: [{id: a, tool: t}]\noutput: '${a}'");
+    folder.write(
+        "fanout.toml",
+        format!("[tools.t]\nurl = \"http://localhost:{port}/x\"\neffects = \"none\"\nretry = 1\n"),
+    );
+    let through = format!("http://localhost:{}", proxy.address.port());
+    for variables in [&[][..], &[("HTTPS_PROXY", &*through)], &[("http_proxy", &through), ("NO_PROXY", "localhost")]] {
+        let ended = told(&folder, &["run", "plan.yaml"], variables).with_code(1);
+        assert!(ended.stderr.contains("http_not_allowed"), "{variables:?}: {}", ended.stderr);
+    }
+    assert!(server.targets().is_empty() && proxy.targets().is_empty());
+    let socks = told(&folder, &["run", "plan.yaml"], &[("ALL_PROXY", "socks5://127.0.0.1:1")]).with_code(3);
+    assert!(socks.stderr.contains("ALL_PROXY") && socks.stderr.contains("proxies = false"), "{}", socks.stderr);
+}
+
+#[test]
+fn a_secret_is_struck_however_a_failure_escapes_it() {
+    let secret = "päss\"w'rd+/<geheim>&";
+    let server = Adversary::start(move |path, _, _| {
+        let escaped = secret.chars().map(|c| match path {
+            "/json" if !c.is_ascii_alphanumeric() => format!("\\u{:04X}", u32::from(c)),
+            "/html" if !c.is_ascii_alphanumeric() => format!("&#{};", u32::from(c)),
+            _ => c.to_string(),
+        });
+        let text = format!("{{\"detail\": \"no such token {}\"}}", escaped.collect::<String>().replace('"', "\\\""));
+        answer(if path.ends_with('l') { "400 Bad Request" } else { "500 Oops" }, "", &text)
+    });
+    for path in ["json", "html", "plain"] {
+        let fields = format!(
+            "url = \"http://{}/{path}\"\neffects = \"none\"\nauth = {{ bearer = \"env:WORD\" }}",
+            server.address
+        );
+        let folder = folder(&fields);
+        let arguments = ["run", "plan.yaml", "--report", "report.json", "--timeline", "run.html"];
+        let ended = told(&folder, &arguments, &[("WORD", secret)]).with_code(1);
+        for written in [ended.stderr, folder.read("report.json"), folder.read("run.html")] {
+            assert!(!written.contains("geheim"), "{path}: {written}");
+        }
+        assert!(folder.read("report.json").contains("no such token [secret]"), "{}", folder.read("report.json"));
+    }
+}
+
+#[test]
+fn what_fails_after_a_redirect_is_named() {
+    let server = Adversary::start(|path, _, _| match path {
+        "/away" => answer("302 Found", "location: http://nowhere.invalid/there\r\n", ""),
+        "/on" => answer("302 Found", "location: /fails?key=quiet\r\n", ""),
+        _ => answer("500 Oops", "", "{}"),
+    });
+    for (path, says) in [
+        ("away", "GET http://nowhere.invalid/there, to which GET http://SERVER/away leads, was not sent"),
+        ("on", "GET http://SERVER/fails, to which GET http://SERVER/on leads, was answered 500"),
+    ] {
+        let url =
+            format!("url = \"http://{}/{path}\"\neffects = \"none\"\nhosts = [\"nowhere.invalid\"]", server.address);
+        let (_, call) = run(&folder(&url), 1);
+        let message = call["error"]["message"].as_str().unwrap_or_default().to_owned();
+        assert!(message.starts_with(&says.replace("SERVER", &server.address.to_string())), "{message}");
+        assert!(!message.contains("quiet"), "{message}");
+    }
+}
+
+#[test]
+fn a_body_of_nothing_is_told_to_be_one() {
+    let server = Adversary::start(|_, _, _| answer("200 OK", "", "1"));
+    let arguments = "args = { a = { type = \"string\", optional = true } }";
+    for (path, body) in
+        [("form", "form = { a = \"${args.a}\" }"), ("parts", "multipart = { a = { text = \"${args.a}\" } }")]
+    {
+        let url = format!("method = \"POST\"\n{body}\n{arguments}\nurl = \"http://{}/{path}\"", server.address);
+        run(&folder(&url), 0);
+    }
+    let length = |path: &str| header(&server.requests(path)[0], "content-length");
+    assert_eq!(length("/form").as_deref(), Some("0"));
+    let parts = &server.requests("/parts")[0];
+    let boundary = header(parts, "content-type").and_then(|kind| Some(kind.split_once("boundary=")?.1.to_owned()));
+    let end = format!("--{}--\r\n", boundary.expect("it has parts"));
+    assert_eq!(length("/parts"), Some(end.len().to_string()));
+    assert!(parts.ends_with(&end), "{parts}");
+}
+
+#[test]
+fn the_url_of_a_document_is_told_without_what_proves_who_is_asking() {
+    let folder = Folder::with_plan("calls: [{id: a, tool: t}]");
+    for url in ["http://u:hush/hush@127.0.0.1:1/r.yaml?key=hush", "http://127.0.0.1:1/r.yaml?key=hush"] {
+        folder.write("fanout.toml", format!("[toolbox.t]\nopenapi = \"{url}\"\n"));
+        let ended = told(&folder, &["tools"], &[]).with_code(3);
+        assert!(
+            ended.stderr.contains("127.0.0.1:1/r.yaml") && ended.stderr.contains("[toolbox.t]"),
+            "{}",
+            ended.stderr
+        );
+        assert!(!ended.stderr.contains("hush"), "{}", ended.stderr);
+    }
+}

@@ -78,11 +78,15 @@ impl Opener {
     async fn imported(&self, spec: ToolboxSpec, source: &OpenApiSource) -> Result<DeclaredToolbox, Vec<Diagnostic>> {
         let (name, bytes) = match &source.document {
             DocumentPlace::File(path) => (path.display().to_string(), read(path.clone()).await),
-            DocumentPlace::Url(url) => (url.clone(), self.fetched(url, source).await),
+            DocumentPlace::Url(url) => {
+                let fetched = self.fetched(url, source).await;
+                (told(url), fetched.map_err(|why| why.replace(url, &told(url))))
+            }
         };
         let bytes = bytes.map_err(|why| {
             let message = format!("the document of the toolbox `{}` cannot be read: `{name}`: {why}", spec.name);
-            vec![Diagnostic::error("openapi_unreadable", message)]
+            let help = format!("where it is stands in `openapi` of `[toolbox.{}]`", spec.name);
+            vec![Diagnostic::error("openapi_unreadable", message).with_help(help)]
         })?;
         // Of a large document this takes a while: others go on.
         let source = source.clone();
@@ -102,7 +106,10 @@ impl Opener {
             progress: Progress::none(),
             peer: None,
         };
-        let output = tool.call(attempt).await.map_err(|error| error.message)?;
+        let output = tool.call(attempt).await.map_err(|error| match error.code {
+            "output_too_large" => format!("it has more than {READ_BYTES_MAX} bytes, the most that are read"),
+            _ => error.message,
+        })?;
         serde_json::from_str::<String>(output.value.get()).map(String::into_bytes).map_err(|error| error.to_string())
     }
 
@@ -111,6 +118,16 @@ impl Opener {
             AdapterSpec::Process(process) => Ok(self.processes.tool(*process)),
             AdapterSpec::Http(http) => self.connections.tool(*http),
         }
+    }
+}
+
+/// A URL for messages: without what may prove who is asking.
+fn told(url: &str) -> String {
+    let bare = url.split(['?', '#']).next().unwrap_or_default();
+    match bare.split_once("://") {
+        // A password may hold anything, `/` too.
+        Some((scheme, rest)) => format!("{scheme}://{}", rest.rsplit_once('@').map_or(rest, |(_, place)| place)),
+        None => bare.to_owned(),
     }
 }
 

@@ -1,12 +1,13 @@
 //! The body of a request as the connection takes it, and what is known of a request by that (`Sent`).
 //! It does not know what the body means.
 
+use super::client::Client;
 use super::request::{Content, Part, PartData};
 use crate::tool::{Progress, Reached, ToolError};
 use hyper::body::{Body, Bytes, Frame, SizeHint};
+use reqwest::Method;
 use reqwest::header::{CONTENT_LENGTH, HeaderValue};
 use reqwest::multipart::Form;
-use reqwest::{Client, Method};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -121,7 +122,12 @@ pub(super) fn request(
         _ => reqwest::Request::new(method, url),
     };
     // Some servers answer 411 to a POST that does not say that nothing follows (RFC 9110, 8.6).
-    if matches!(content, Content::Empty) && matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH) {
+    let nothing = match content {
+        Content::Empty => true,
+        Content::Bytes(bytes) => bytes.is_empty(),
+        Content::Multipart(_) => false,
+    };
+    if nothing && matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH) {
         request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
     let inner = match content {

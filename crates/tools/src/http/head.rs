@@ -2,10 +2,11 @@
 //! It does not know what is asked, or what becomes of the answer.
 
 use super::body::Sent;
+use super::client::Client;
 use super::failure::{self, Wait};
 use crate::tool::{Reached, ToolError};
 use fanout_plan::HttpWaits;
-use reqwest::{Client, Request, Response};
+use reqwest::{Request, Response};
 use std::fmt::Display;
 use std::time::Duration;
 use tokio::time::sleep;

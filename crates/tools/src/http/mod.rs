@@ -27,6 +27,7 @@ mod reach;
 mod request;
 mod road;
 mod secret;
+mod spelling;
 mod tool;
 
 pub(crate) use body::Sent;

@@ -3,6 +3,7 @@
 
 use super::address::Private;
 use super::body::{self, Sent};
+use super::client::Client;
 use super::encode::{Stands, encode};
 use super::failure::{self, Wait};
 use super::request::{Content, pair};
@@ -11,7 +12,7 @@ use crate::tool::{Progress, Reached, ToolError};
 use base64::Engine as _;
 use fanout_plan::{HttpAuth, HttpSpec, SecretName};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use reqwest::{Client, Method, Response, Url};
+use reqwest::{Method, Response, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::Value;

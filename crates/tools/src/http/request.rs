@@ -180,6 +180,11 @@ fn content(spec: &HttpSpec, args: &Value) -> Result<(Content, Option<String>), T
                 }
                 return Err(missing("the body is made from an argument that was not given".to_owned()));
             };
+            // Made of arguments of which none was given.
+            let nothing = matches!(template, JsonTemplate::Object(_)) && value.as_object().is_some_and(Map::is_empty);
+            if spec.body_optional && nothing {
+                return Ok((Content::Empty, None));
+            }
             (Content::Bytes(value.to_string().into()), Some("application/json".into()))
         }
         HttpBody::Form(params) => {
@@ -189,6 +194,9 @@ fn content(spec: &HttpSpec, args: &Value) -> Result<(Content, Option<String>), T
                 let pairs = pairs(param, &value, Stands::Pairs);
                 form.extend(pairs.into_iter().map(|(name, value)| format!("{name}={value}")));
             }
+            if spec.body_optional && form.is_empty() {
+                return Ok((Content::Empty, None));
+            }
             (Content::Bytes(form.join("&").into()), Some("application/x-www-form-urlencoded".into()))
         }
         HttpBody::Multipart(declared) => {
@@ -196,7 +204,12 @@ fn content(spec: &HttpSpec, args: &Value) -> Result<(Content, Option<String>), T
             for part in declared {
                 add_parts(spec, part, args, &mut parts)?;
             }
-            (Content::Multipart(parts), None)
+            match parts.is_empty() {
+                false => (Content::Multipart(parts), None),
+                true if spec.body_optional => (Content::Empty, None),
+                // Nothing but the end of the parts (RFC 2046, 5.1.1).
+                true => (Content::Bytes("--none--\r\n".into()), Some("multipart/form-data; boundary=none".into())),
+            }
         }
         HttpBody::Text { text, .. } if spec.body_optional && !text.is_complete(args) => (Content::Empty, None),
         HttpBody::Text { text, content_type, base64 } => {

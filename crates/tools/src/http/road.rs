@@ -4,7 +4,7 @@
 use super::address::Private;
 use super::auth::gather;
 use super::body::{self, Sent};
-use super::client::Clients;
+use super::client::{Client, Clients};
 use super::failure;
 use super::head::head;
 use super::oauth::{Ask, Tokens};
@@ -16,7 +16,7 @@ use crate::tool::{Progress, ToolError};
 use fanout_plan::{Diagnostic, HttpAuth, HttpReach, HttpSpec, HttpWaits};
 use hyper::body::Bytes;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, LOCATION};
-use reqwest::{Client, Method, Response, StatusCode, Url};
+use reqwest::{Method, Response, StatusCode, Url};
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,12 +1,13 @@
 //! Secrets: read where their names say, and struck out of everything that is told.
 //! It does not know what a secret is good for.
 
-use super::encode::{Stands, encode};
+use super::spelling;
 use crate::tool::{Reached, ToolError};
 use fanout_plan::SecretName;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use std::io::Read;
+use std::ops::Range;
 
 /// What stands in the place of a secret.
 const STRUCK: &str = "[secret]";
@@ -14,8 +15,6 @@ const STRUCK: &str = "[secret]";
 const RESULT_LENGTH_MIN: usize = 8;
 /// Nor shorter ones than this out of messages.
 const MESSAGE_LENGTH_MIN: usize = 3;
-/// Where a text was cut, so much of the beginning of a secret is no accident.
-const CUT_LENGTH_MIN: usize = 4;
 /// A file with more than this is not a secret.
 const FILE_BYTES_MAX: u64 = 64 << 10;
 
@@ -63,7 +62,7 @@ pub(super) fn missing(name: &SecretName, why: &str) -> ToolError {
         .reached(Reached::No)
 }
 
-/// The secrets of one attempt, in all the forms they are sent in.
+/// The secrets of one attempt. They are found however they are written.
 #[derive(Clone, Default)]
 pub(crate) struct Known(Vec<SecretString>);
 
@@ -76,10 +75,8 @@ impl Known {
     /// Notes a secret.
     pub(crate) fn note(&mut self, secret: &SecretString) {
         let plain = secret.expose_secret();
-        for form in forms(plain) {
-            if form.len() >= MESSAGE_LENGTH_MIN && !self.0.iter().any(|known| known.expose_secret() == form) {
-                self.0.push(form.into());
-            }
+        if plain.len() >= MESSAGE_LENGTH_MIN && !self.0.iter().any(|known| known.expose_secret() == plain) {
+            self.0.push(secret.clone());
         }
         // The longest first: one may be a part of another.
         self.0.sort_by_key(|known| std::cmp::Reverse(known.expose_secret().len()));
@@ -87,16 +84,8 @@ impl Known {
 
     /// A text without secrets, also where it was cut in the middle of one.
     pub(crate) fn strike(&self, text: String) -> String {
-        let secrets = || self.0.iter().map(ExposeSecret::expose_secret);
-        let mut text = secrets().fold(text, |text, secret| match text.contains(secret) {
-            true => text.replace(secret, STRUCK),
-            false => text,
-        });
-        if let Some(length) = secrets().filter_map(|secret| cut_length(&text, secret)).max() {
-            text.truncate(text.len() - length);
-            text.push_str(STRUCK);
-        }
-        text
+        let secrets = self.0.iter().map(ExposeSecret::expose_secret);
+        secrets.fold(text, |text, secret| strike_one(text, |text| spelling::find_cut(text, secret)))
     }
 
     /// An error without secrets.
@@ -107,17 +96,17 @@ impl Known {
     /// Whether a secret long enough to be no accident is in there.
     pub(crate) fn is_in(&self, bytes: &[u8]) -> bool {
         let Ok(text) = std::str::from_utf8(bytes) else { return false };
-        self.long().any(|secret| text.contains(secret))
+        self.long().any(|secret| spelling::find(text, secret).is_some())
     }
 
     /// A result without secrets that are long enough to be no accident.
     pub(crate) fn strike_result(&self, text: String) -> String {
-        self.long().fold(text, |text, secret| text.replace(secret, STRUCK))
+        self.long().fold(text, |text, secret| strike_one(text, |text| spelling::find(text, secret)))
     }
 
     /// The texts of a value without secrets that are long enough to be no accident; whether there was one.
     pub(crate) fn strike_texts(&self, value: &mut Value) -> bool {
-        let is_told = |text: &str| self.long().any(|secret| text.contains(secret));
+        let is_told = |text: &str| self.is_in(text.as_bytes());
         match value {
             Value::String(text) if is_told(text) => {
                 *text = self.strike_result(std::mem::take(text));
@@ -152,51 +141,15 @@ impl Known {
     }
 }
 
-/// The ways in which servers write what they were told: as it is, percent-encoded, in JSON as the common libraries
-/// escape it, in HTML.
-fn forms(plain: &str) -> Vec<String> {
-    let encoded = encode(plain, Stands::Pairs, false).into_owned();
-    let quoted = Value::from(plain).to_string();
-    // Without the quotes around it, and no more: it may end with one of its own.
-    let quoted = quoted.get(1..quoted.len() - 1).unwrap_or_default();
-    let for_html = quoted.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026");
-    let html = plain.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
-    vec![
-        lower_hex(&encoded),
-        encoded.replace("%20", "+"),
-        encoded,
-        quoted.replace('/', "\\/"),
-        quoted.to_owned(),
-        for_html,
-        html.replace('\'', "&#39;"),
-        html.replace('\'', "&#x27;"),
-        html,
-        plain.to_owned(),
-    ]
-}
-
-/// `%2b` for `%2B`.
-fn lower_hex(encoded: &str) -> String {
-    let mut left = 0;
-    let lower = |c: char| match c {
-        '%' => {
-            left = 2;
-            c
-        }
-        _ if left > 0 => {
-            left -= 1;
-            c.to_ascii_lowercase()
-        }
-        _ => c,
-    };
-    encoded.chars().map(lower).collect()
-}
-
-/// How much of the beginning of a secret a text ends with.
-fn cut_length(text: &str, secret: &str) -> Option<usize> {
-    let from = text.len().saturating_sub(secret.len().saturating_sub(1));
-    let mut tails = (from..text.len()).filter_map(|at| text.get(at..)).filter(|tail| tail.len() >= CUT_LENGTH_MIN);
-    tails.find(|tail| secret.starts_with(tail)).map(str::len)
+/// A text without what is found in it.
+fn strike_one(text: String, find: impl Fn(&str) -> Option<Range<usize>>) -> String {
+    let (mut struck, mut rest) = (String::new(), text.as_str());
+    while let Some(found) = find(rest) {
+        struck.push_str(&rest[..found.start]);
+        struck.push_str(STRUCK);
+        rest = &rest[found.end..];
+    }
+    if struck.is_empty() { text } else { struck + rest }
 }
 
 #[cfg(test)]
@@ -230,7 +183,7 @@ mod tests {
     fn secrets_are_struck_in_every_form() {
         let mut known = Known::default();
         known.note(&"pa ss\"word+/=".into());
-        for text in ["pa ss\"word+/=", "pa%20ss%22word%2B%2F%3D", r#"pa ss\"word+/="#] {
+        for text in ["pa ss\"word+/=", "pa%20ss%22word%2B%2F%3D", r#"pa ss\"word+/="#, r"pa ss\u0022word\u002B/="] {
             assert_eq!(known.strike(format!("a {text} b")), "a [secret] b");
         }
     }

@@ -5,6 +5,7 @@ use super::address::Private;
 use super::answer;
 use super::auth::{Credentials, gather};
 use super::body::{self, Sent};
+use super::client::Client;
 use super::failure::{self, Wait};
 use super::head::head;
 use super::oauth::{Ask, Tokens};
@@ -14,7 +15,7 @@ use super::secret::Known;
 use crate::tool::{Attempt, JsonText, Progress, Reached, Tool, ToolError, ToolFuture, ToolOutput, ToolResult};
 use fanout_plan::{HttpAuth, HttpSpec};
 use reqwest::header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
-use reqwest::{Client, Method, Response, StatusCode, Url};
+use reqwest::{Method, Response, StatusCode, Url};
 use secrecy::ExposeSecret;
 use serde_json::value::RawValue;
 use std::fmt;
@@ -73,7 +74,7 @@ async fn run(tool: Arc<HttpTool>, attempt: Attempt) -> ToolResult {
         known: Known::default(),
         sent: None,
         passed: false,
-        what: What(None),
+        what: What::default(),
     };
     let total = tool.spec.waits.total;
     let over = async {
@@ -104,7 +105,7 @@ impl Course<'_> {
             Some(whole) => Arc::clone(whole),
             None => Arc::new(fill(tool, attempt)?),
         };
-        self.what = What(Some(Arc::clone(&outgoing)));
+        self.what.outgoing = Some(Arc::clone(&outgoing));
         let mut refused = Vec::new();
         let mut response = loop {
             // Any declaration stands for the place of the one that is asked with.
@@ -152,6 +153,7 @@ impl Course<'_> {
         let (mut with_body, mut own) = (true, true);
         tool.reach.check(&url).map_err(|no| failure::not_allowed(&self.what, &no))?;
         let mut hops = 0;
+        self.what.then = None;
         loop {
             let content = if with_body { &outgoing.content } else { &Content::Empty };
             let (mut request, sent) = body::request(&tool.client, method.clone(), url.clone(), content, self.progress)?;
@@ -185,6 +187,7 @@ impl Course<'_> {
             own &= next.same_origin;
             with_body &= next.with_body;
             (url, method) = (next.url, next.method);
+            self.what.then = Some((method.clone(), url.clone()));
         }
     }
 
@@ -276,12 +279,28 @@ fn sensitive(mut value: HeaderValue) -> HeaderValue {
 }
 
 /// A request for messages: without its query, which may hold anything.
-struct What(Option<Arc<Outgoing>>);
+#[derive(Default)]
+struct What {
+    outgoing: Option<Arc<Outgoing>>,
+    /// Where it was sent on to last.
+    then: Option<(Method, Url)>,
+}
 
 impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(Outgoing { method, url, .. }) = self.0.as_deref() else { return f.write_str("the request") };
-        let path: String = url.path().chars().take(200).collect();
-        write!(f, "{method} {}{path}", url.origin().ascii_serialization())
+        let Some(Outgoing { method, url, .. }) = self.outgoing.as_deref() else { return f.write_str("the request") };
+        let write = |f: &mut fmt::Formatter<'_>, method: &Method, url: &Url| {
+            let path: String = url.path().chars().take(200).collect();
+            write!(f, "{method} {}{path}", url.origin().ascii_serialization())
+        };
+        match &self.then {
+            Some((then, to)) if to != url || then != method => {
+                write(f, then, to)?;
+                f.write_str(", to which ")?;
+                write(f, method, url)?;
+                f.write_str(" leads,")
+            }
+            _ => write(f, method, url),
+        }
     }
 }
