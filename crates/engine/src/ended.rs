@@ -9,12 +9,12 @@ use crate::event_log::{Happened, Told};
 use crate::forget::Left;
 use crate::hints;
 use crate::report::{AttemptTimes, CacheReport, CallError, CallReport, REPORT_VERSION, Report, WaitReport};
+use crate::resolve;
 use crate::run::{RunData, Slot, ms};
 use crate::submitted;
 use crate::tables::Tables;
 use crate::words::{is_failure, outcome};
 use fanout_core::{CallEnd, CallRef, Cause, Outcome, Reason, RunId, Time, Wait};
-use fanout_plan::ReferenceError;
 use fanout_tools::JsonText;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -201,8 +201,8 @@ impl EndedRun {
                 .take()
                 .map(|error| format!("the run was ended, since it could not be recorded any more: {error}")),
         );
-        let output = output(&run).unwrap_or_else(|error| {
-            hints.push(format!("there is no output: {error} [{}]; say less in it", error.code));
+        let output = resolve::output(&run).unwrap_or_else(|error| {
+            hints.push(format!("there is no output: {} [{}]", error.message, error.code));
             None
         });
         let mut waits = left.waits;
@@ -287,13 +287,6 @@ impl Report {
             hints: vec!["the engine ended before the run did, so there is no account of its calls".to_owned()],
         }
     }
-}
-
-fn output(run: &RunData) -> Result<Option<JsonText>, ReferenceError> {
-    let Some(template) = &run.plan.output else { return Ok(None) };
-    let scope = run.scope(CallRef { run: run.id, call: 0, element: None });
-    let value = template.resolve_or_null(&scope)?;
-    Ok(serde_json::value::to_raw_value(&value).ok().map(Arc::from))
 }
 
 fn cache_report(run: &RunData, tables: &Tables) -> Option<CacheReport> {

@@ -5,12 +5,15 @@ use crate::approval;
 use crate::canonical::Canonical;
 use crate::report::CallError;
 use crate::reuse;
-use crate::run::{Elements, Keys, RunData, Slot};
+use crate::run::{Elements, Keys, RunData, RunScope, Slot};
 use crate::tables::Tables;
 use crate::translate;
 use fanout_core::{CallRef, Resolution};
-use fanout_plan::{ArgsView, Condition, ELEMENTS_MAX, ReferenceError, first_outside};
+use fanout_plan::{ArgsView, Condition, ELEMENTS_MAX, ReferenceError, Scope, first_outside};
+use fanout_tools::JsonText;
 use serde_json::Value;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 type Refused = Box<CallError>;
@@ -35,8 +38,12 @@ pub(crate) fn resolve(tables: &Tables, run: &mut RunData, call: CallRef, again: 
 
 /// A result that is there but cannot be looked into looks like one that is not there; this tells which it is.
 fn unreadable(run: &RunData, call: CallRef) -> Option<Refused> {
-    let inputs = run.call(call).inputs.iter().map(|(input, _)| *input);
-    let (input, why) = inputs.into_iter().find_map(|input| Some((input, run.top(input)?.unreadable()?)))?;
+    run.call(call).inputs.iter().find_map(|(input, _)| unread(run, *input))
+}
+
+/// Why the result of a call cannot be looked into, if there is one and it cannot.
+fn unread(run: &RunData, input: u32) -> Option<Refused> {
+    let why = run.top(input)?.unreadable()?;
     let id = run.name_of(input);
     // The reader has no kind for it.
     let (code, message) = match why.to_string() {
@@ -46,6 +53,49 @@ fn unreadable(run: &RunData, call: CallRef) -> Option<Refused> {
         why => ("result_unreadable", format!("cannot be read ({why})")),
     };
     Some(error(code, format!("the result of `{id}` {message}, so no part of it can be referred to")))
+}
+
+/// The output of a plan whose calls have ended: with null for what has no result, but not for one that is there and
+/// cannot be looked into.
+///
+/// # Errors
+/// `filled_too_large`, `result_unreadable`, `result_too_deep`.
+pub(crate) fn output(run: &RunData) -> Result<Option<JsonText>, Refused> {
+    let Some(template) = &run.plan.output else { return Ok(None) };
+    let scope = run.scope(CallRef { run: run.id, call: 0, element: None });
+    let scope = Missing { scope, calls: RefCell::default() };
+    let value = template.resolve_or_null(&scope).map_err(|error| {
+        let message = format!("{}; say less in it", error.message);
+        self::error(error.code, message)
+    })?;
+    match scope.calls.into_inner().into_iter().find_map(|call| unread(run, call)) {
+        Some(error) => Err(error),
+        None => Ok(serde_json::value::to_raw_value(&value).ok().map(Arc::from)),
+    }
+}
+
+/// A scope that notes of which calls no result was found.
+struct Missing<'a> {
+    scope: RunScope<'a>,
+    calls: RefCell<BTreeSet<u32>>,
+}
+
+impl Scope for Missing<'_> {
+    fn result(&self, call: u32) -> Option<&Arc<Value>> {
+        let found = self.scope.result(call);
+        if found.is_none() {
+            self.calls.borrow_mut().insert(call);
+        }
+        found
+    }
+
+    fn outcome(&self, call: u32) -> &str {
+        self.scope.outcome(call)
+    }
+
+    fn item(&self) -> Option<(&Arc<Value>, usize)> {
+        self.scope.item()
+    }
 }
 
 /// The list of a `foreach` call becomes its elements.

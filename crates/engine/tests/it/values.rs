@@ -154,8 +154,12 @@ calls:
   - {id: b, tool: sleep, args: {value: "${a[0]}"}}
   - {id: c, tool: large}
   - {id: d, tool: sleep, args: {value: "${c[0]}"}}
+output: {failed: "${b}", there: "${c}"}
 "#;
     let report = run(&stubs::build(builder), plan).await;
+    assert!(report.output.is_none(), "null would say that there is no result: {:?}", report.output);
+    let hint = "there is no output: the result of `c` cannot be read";
+    assert!(report.hints.iter().any(|told| told.starts_with(hint)), "{:?}", report.hints);
     let errors: Vec<_> =
         report.calls.iter().map(|call| call.error.as_ref().map(|error| error.message.as_str())).collect();
     expect![[r#"[None, Some("the result of `a` is nested more than 127 levels deep, so no part of it can be referred to"), None, Some("the result of `c` cannot be read (number out of range at line 1 column 6), so no part of it can be referred to")]"#]]
